@@ -1,2 +1,2 @@
-//! Skeleton.
+//! `faultline`.
 fn main() {}
