@@ -1,0 +1,51 @@
+//! Plain sums: `sum`, `mean`. Without an origin, so that sums of integers stay integers.
+
+use faultline_numerics::image::{ImageError, Reader, Writer};
+
+use super::{Pane, Reading};
+
+/// How many values, and their sum.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Sums {
+    count: u64,
+    sum: f64,
+}
+
+impl Pane for Sums {
+    const KIND: &'static str = "sums";
+
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    #[inline]
+    fn add(&mut self, _time_ms: i64, value: f64) {
+        self.count = self.count.saturating_add(1);
+        self.sum += value;
+    }
+
+    #[inline]
+    fn absorb(&mut self, other: &Self) {
+        self.count = self.count.saturating_add(other.count);
+        self.sum += other.sum;
+    }
+
+    #[inline]
+    fn read(&self, reading: Reading, _value: f64) -> f64 {
+        match reading {
+            Reading::Sum => self.sum,
+            Reading::Mean => self.sum / self.count as f64,
+            _ => f64::NAN,
+        }
+    }
+
+    fn write(&self, image: &mut Writer) {
+        image.varint(self.count);
+        image.f64(self.sum);
+    }
+
+    fn restore(image: &mut Reader<'_>) -> Result<Self, ImageError> {
+        Ok(Self { count: image.varint()?, sum: image.f64()? })
+    }
+}

@@ -1,0 +1,225 @@
+//! One event into one key: the hot path.
+//!
+//! During a fold `out` holds the columns, then the fields: the slots that windows and expressions read.
+
+use super::step::{ALL_EVENTS, RingStep, WindowFamily, WindowKind};
+use super::{Event, Plan};
+use crate::ewma::Ewma;
+use crate::key::KeyWindows;
+use crate::pane::Pane;
+use crate::ring::{Item, Ring, Timed};
+use crate::seasonal::sine_and_cosine;
+use crate::spec::FieldKind;
+use crate::value::Value;
+use crate::window::{FARTHEST_MS, Panes};
+
+/// What all steps of a fold know of the event.
+#[derive(Clone, Copy)]
+struct Moment {
+    /// Time of the event.
+    time_ms: i64,
+    /// Time of the key.
+    now_ms: i64,
+    /// Bit by bit, the filters that the event passes.
+    passes: u128,
+}
+
+impl Moment {
+    #[inline]
+    fn passes(&self, filter: usize) -> bool {
+        self.passes >> filter & 1 == 1
+    }
+}
+
+impl Plan {
+    pub(super) fn fold_event<'a>(&'a self, key: &'a mut KeyWindows, event: &Event<'a>, out: &mut Vec<Value<'a>>) {
+        let time_ms = event.time_ms.clamp(-FARTHEST_MS, FARTHEST_MS);
+        key.time_ms = key.time_ms.max(time_ms);
+        let moment = Moment { time_ms, now_ms: key.time_ms, passes: self.passes(event.paths) };
+        self.lay_out(event.fields, out);
+
+        let KeyWindows { previous_numbers, previous_texts, text_rings, .. } = key;
+        for (step, previous) in self.previous_numbers.iter().zip(previous_numbers) {
+            match out[step.slot] {
+                Value::Number(number) => *previous = number,
+                _ => out[step.slot] = Value::number(*previous),
+            }
+        }
+        for (step, previous) in self.previous_texts.iter().zip(previous_texts) {
+            match out[step.slot] {
+                Value::Text(text) => previous.set(Some(text)),
+                _ => out[step.slot] = previous.value(),
+            }
+        }
+        for (step, ring) in self.text_rings.iter().zip(text_rings) {
+            ring.push(out[step.slot].as_text(), step.capacity);
+            for &column in &step.columns {
+                out[column] = ring.oldest(step.capacity);
+            }
+        }
+        for step in &self.direct {
+            out[step.column] = out[step.slot];
+        }
+        fold_windows(&self.windows[WindowKind::Counts as usize], &mut key.counts, &moment, out);
+        fold_windows(&self.windows[WindowKind::Sums as usize], &mut key.sums, &moment, out);
+        fold_windows(&self.windows[WindowKind::Extrema as usize], &mut key.extrema, &moment, out);
+        fold_windows(&self.windows[WindowKind::Spreads as usize], &mut key.spreads, &moment, out);
+        fold_windows(&self.windows[WindowKind::Slopes as usize], &mut key.slopes, &moment, out);
+        fold_rings(&self.rings, &mut key.rings, |value| value, &moment, out);
+        let timed = |value| Timed { time_ms, value };
+        fold_rings(&self.timed_rings, &mut key.timed_rings, timed, &moment, out);
+        self.fold_tallies(&mut key.tallies, &moment, out);
+        self.fold_last_values(&mut key.last_values, &moment, out);
+        self.fold_last_times(&mut key.last_times, &moment, out);
+        self.fold_ewmas(&mut key.ewmas, &moment, out);
+        for step in &self.seasonal {
+            if let Some((sine, cosine)) = sine_and_cosine(step.cycle, step.time_zone, time_ms) {
+                out[step.column] = Value::number(sine);
+                out[step.column + 1] = Value::number(cosine);
+            }
+        }
+        for (column, program) in &self.expressions {
+            out[*column] = match program.evaluate(out) {
+                Value::Bool(truth) => Value::Number(f64::from(u8::from(truth))),
+                value => value,
+            };
+        }
+        out.truncate(self.columns.len());
+    }
+
+    /// Which filters the event passes.
+    fn passes(&self, paths: &[Value<'_>]) -> u128 {
+        let mut passes = 1 << ALL_EVENTS;
+        for (at, filter) in self.filters.iter().enumerate() {
+            passes |= u128::from(filter.is_true(paths)) << (at + 1);
+        }
+        passes
+    }
+
+    /// Absent columns, then the fields; a value that is not of its field's type is absent.
+    fn lay_out<'a>(&self, fields: &[Value<'a>], out: &mut Vec<Value<'a>>) {
+        out.clear();
+        out.resize(self.columns.len() + self.fields.len(), Value::Absent);
+        let slots = &mut out[self.columns.len()..];
+        for ((slot, value), kind) in slots.iter_mut().zip(fields).zip(&self.fields) {
+            *slot = match (value, kind) {
+                (Value::Number(number), FieldKind::Number) => Value::number(*number),
+                (Value::Text(_), FieldKind::Text) => *value,
+                _ => Value::Absent,
+            };
+        }
+    }
+
+    fn fold_tallies(&self, tallies: &mut [u16], moment: &Moment, out: &mut [Value<'_>]) {
+        for (step, tally) in self.tallies.iter().zip(tallies) {
+            if moment.passes(step.filter) && *tally < step.capacity {
+                *tally += 1;
+            }
+            for &column in &step.columns {
+                out[column] = Value::Number(f64::from(*tally));
+            }
+        }
+    }
+
+    fn fold_last_values(&self, last_values: &mut [f64], moment: &Moment, out: &mut [Value<'_>]) {
+        for (step, last) in self.last_values.iter().zip(last_values) {
+            let value = out[step.input.slot].number_or_nan();
+            for &column in &step.columns {
+                out[column] = Value::number(value - *last);
+            }
+            if !value.is_nan() && moment.passes(step.input.filter) {
+                *last = value;
+            }
+        }
+    }
+
+    fn fold_last_times(&self, last_times: &mut [i64], moment: &Moment, out: &mut [Value<'_>]) {
+        for (step, last_ms) in self.last_times.iter().zip(last_times) {
+            if *last_ms != i64::MIN {
+                let elapsed_ms = moment.time_ms.saturating_sub(*last_ms).max(0);
+                for &column in &step.columns {
+                    out[column] = Value::Number(elapsed_ms as f64 / 1_000.0);
+                }
+            }
+            if moment.passes(step.filter) {
+                *last_ms = moment.time_ms;
+            }
+        }
+    }
+
+    fn fold_ewmas(&self, ewmas: &mut [Ewma], moment: &Moment, out: &mut [Value<'_>]) {
+        for (step, ewma) in self.ewmas.iter().zip(ewmas) {
+            let value = out[step.input.slot].number_or_nan();
+            if !value.is_nan() && moment.passes(step.input.filter) {
+                ewma.add(moment.time_ms, value, step.half_life_ms);
+            }
+            for &column in &step.columns {
+                out[column] = Value::number(ewma.read());
+            }
+        }
+    }
+}
+
+#[inline]
+fn fold_windows<P: Pane>(families: &[WindowFamily], states: &mut [Panes<P>], moment: &Moment, out: &mut [Value<'_>]) {
+    for (family, panes) in families.iter().zip(states) {
+        panes.advance(moment.now_ms, family.shape);
+        let value = family.slot.map_or(0.0, |slot| out[slot].number_or_nan());
+        if !family.before.is_empty() {
+            read_window(family, &family.before, panes, value, out);
+        }
+        if !value.is_nan() && moment.passes(family.filter) {
+            panes.insert(moment.time_ms, value, family.shape);
+        }
+        if !family.after.is_empty() {
+            read_window(family, &family.after, panes, value, out);
+        }
+    }
+}
+
+#[inline]
+fn read_window<P: Pane>(
+    family: &WindowFamily,
+    reads: &[super::step::Read],
+    panes: &Panes<P>,
+    value: f64,
+    out: &mut [Value<'_>],
+) {
+    let longest = panes.longest();
+    for read in reads {
+        let number = if read.panes == family.shape.panes {
+            longest.read(read.reading, value)
+        } else {
+            panes.last(read.panes, family.shape).read(read.reading, value)
+        };
+        out[read.column] = Value::number(number);
+    }
+}
+
+fn fold_rings<T: Item>(
+    steps: &[RingStep],
+    rings: &mut [Ring<T>],
+    item: impl Fn(f64) -> T,
+    moment: &Moment,
+    out: &mut [Value<'_>],
+) {
+    for (step, ring) in steps.iter().zip(rings) {
+        let value = out[step.input.slot].number_or_nan();
+        let passes = moment.passes(step.input.filter);
+        let oldest = ring.oldest(step.capacity).map_or(f64::NAN, |item| item.event().1);
+        for &column in &step.oldest {
+            out[column] = Value::number(oldest);
+        }
+        // The event that the current one is about to push out no longer belongs to the window.
+        let pushed_out = usize::from(passes && ring.is_full(step.capacity));
+        for read in &step.before {
+            out[read.column] = Value::number(ring.read(read.reading, pushed_out, value));
+        }
+        if passes {
+            ring.push(item(value), step.capacity);
+        }
+        for read in &step.after {
+            out[read.column] = Value::number(ring.read(read.reading, 0, value));
+        }
+    }
+}
