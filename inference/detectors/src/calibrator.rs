@@ -19,6 +19,7 @@ use faultline_numerics::math;
 
 use crate::bins::{Place, STRANGENESS_BINS, edge, place};
 use crate::counts::{Counts, Weights};
+use crate::quarantine::Verdict;
 use crate::tail_fit::TailFit;
 
 /// Classes of maturity, by events behind the key: 0–2, 3–9, 10–29, 30–99, 100 and more.
@@ -41,6 +42,10 @@ const WIDEST_TAIL_SHARE: f64 = 0.2;
 const ATOM: f64 = 6.0;
 /// Strange points of one episode that count as events; the rest of a long incident must not raise the rates.
 const EPISODE_POINTS: u8 = 16;
+
+/// Strange points of one episode whose size the tail's shape may know of, and its peaks: what hangs together by
+/// nature does so for a few points, an incident for long.
+const SHAPE_POINTS: u8 = 4;
 
 /// Class of a key with so many rows behind it.
 #[inline]
@@ -83,6 +88,13 @@ pub(crate) struct Calibrated {
     pub(crate) surprise: f64,
     class: usize,
     place: Place,
+}
+
+impl Calibrated {
+    /// The bin of the strangeness.
+    pub(crate) fn bin(&self) -> u16 {
+        self.place.bin as u16
+    }
 }
 
 impl Calibrator {
@@ -177,8 +189,23 @@ pub(crate) enum Standing {
     Free,
     /// A calm point of a quarantined key.
     Calm,
-    /// A further strange point of an episode, with the number of them so far.
-    Strange(u8),
+    /// A further strange point of an episode.
+    Strange {
+        /// Strange points of the episode so far, this one included.
+        struck: u8,
+        /// Whether it is the strangest of them.
+        is_peak: bool,
+    },
+}
+
+impl From<Verdict> for Standing {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Learn | Verdict::Began | Verdict::Accepted => Self::Free,
+            Verdict::Calm => Self::Calm,
+            Verdict::Strange { struck, is_peak } => Self::Strange { struck, is_peak },
+        }
+    }
 }
 
 impl CalibratorIncrements {
@@ -186,13 +213,17 @@ impl CalibratorIncrements {
     #[inline]
     pub(crate) fn record(&mut self, judged: Calibrated, standing: Standing) {
         let Calibrated { class, place: Place { bin, .. }, .. } = judged;
-        if let Standing::Strange(struck) = standing
+        if let Standing::Strange { struck, .. } = standing
             && struck > EPISODE_POINTS
         {
             return;
         }
         self.events[class].add(bin, 1, STRANGENESS_BINS);
-        if standing == Standing::Free {
+        let tells_shape = match standing {
+            Standing::Free | Standing::Calm => true,
+            Standing::Strange { struck, is_peak } => is_peak || struck <= SHAPE_POINTS,
+        };
+        if tells_shape {
             self.shapes[class].add(bin, 1, STRANGENESS_BINS);
         }
     }

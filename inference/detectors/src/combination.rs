@@ -6,9 +6,9 @@
 use faultline_numerics::image::{ImageError, Reader, Writer};
 use faultline_numerics::math;
 
-use crate::calibrator::{Calibrator, CalibratorIncrements, Standing};
+use crate::calibrator::{Calibrator, CalibratorIncrements};
 use crate::model::Model;
-use crate::quarantine::{Quarantine, Verdict};
+use crate::quarantine::Quarantine;
 use crate::score::Maturity;
 
 const SHARED_FORMAT: u64 = 1;
@@ -120,13 +120,9 @@ impl Combination {
         };
         let judged = shared.calibrator.judge(class, raw);
         // Without event time an episode ends by calm points only.
-        let verdict = key.episode.observe(judged.surprise >= self.lowest_severity, 0, i64::MAX);
-        let standing = match verdict {
-            Verdict::Learn | Verdict::Began | Verdict::Accepted => Standing::Free,
-            Verdict::Held { strange: false, .. } => Standing::Calm,
-            Verdict::Held { strange: true, struck } => Standing::Strange(struck),
-        };
-        increments.calibrator.record(judged, standing);
+        let strange = (judged.surprise >= self.lowest_severity).then(|| judged.bin());
+        let verdict = key.episode.observe(strange, 0, i64::MAX);
+        increments.calibrator.record(judged, verdict.into());
         Some(judged.surprise)
     }
 

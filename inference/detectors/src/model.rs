@@ -3,7 +3,7 @@
 use faultline_numerics::hash::Fingerprint;
 use faultline_numerics::image::{ImageError, Reader, Writer};
 
-use crate::calibrator::{Standing, class_of};
+use crate::calibrator::{Calibrated, class_of};
 use crate::count::{CountKey, CountPlan};
 use crate::quarantine::{Quarantine, Verdict};
 use crate::score::{Contribution, Maturity, Score};
@@ -172,9 +172,9 @@ impl Model {
         let expected = outlook.as_ref().filter(|_| usual > 0.0).map(|&Outlook { center, sigma, .. }| {
             [scale.invert(center - usual * sigma), scale.invert(center + usual * sigma)]
         });
-        let verdict = key.quarantine.observe(self.is_strange(judged.surprise), time_ms, self.spec.quarantine_ms);
+        let verdict = key.quarantine.observe(self.strange(&judged), time_ms, self.spec.quarantine_ms);
         if outlook.is_some() {
-            increments.calibrator.record(judged, standing(verdict));
+            increments.calibrator.record(judged, verdict.into());
         }
         let row = Row { raw, working, contexts };
         match verdict {
@@ -187,7 +187,7 @@ impl Model {
                 state.learn(plan, 0, row, None, &mut increments.peers);
                 key.learned = 1;
             }
-            Verdict::Began | Verdict::Held { .. } => {}
+            Verdict::Began | Verdict::Calm | Verdict::Strange { .. } => {}
         }
         Some(Score {
             surprise: judged.surprise,
@@ -218,11 +218,11 @@ impl Model {
         let count = state.running();
         let strangeness = if self.is_ignored(count, || outlook.mean) { 0.0 } else { outlook.strangeness(count) };
         let judged = shared.calibrator.judge(class_of(learned), strangeness);
-        let verdict = key.quarantine.observe(self.is_strange(judged.surprise), time_ms, self.spec.quarantine_ms);
-        increments.calibrator.record(judged, standing(verdict));
+        let verdict = key.quarantine.observe(self.strange(&judged), time_ms, self.spec.quarantine_ms);
+        increments.calibrator.record(judged, verdict.into());
         match verdict {
             Verdict::Learn => {}
-            Verdict::Began | Verdict::Held { .. } => state.taint(),
+            Verdict::Began | Verdict::Calm | Verdict::Strange { .. } => state.taint(),
             Verdict::Accepted => {
                 state.accept_shift();
                 key.learned = 1;
@@ -240,8 +240,8 @@ impl Model {
     }
 
     #[inline]
-    fn is_strange(&self, surprise: f64) -> bool {
-        surprise >= self.spec.lowest_severity.max(LEAST_QUARANTINE)
+    fn strange(&self, judged: &Calibrated) -> Option<u16> {
+        (judged.surprise >= self.spec.lowest_severity.max(LEAST_QUARANTINE)).then(|| judged.bin())
     }
 
     /// Whether a change is too small to be worth noticing.
@@ -343,13 +343,5 @@ impl KeyModel {
             KeyState::Count(_) | KeyState::Threshold => 0,
         };
         size_of::<Self>() + further
-    }
-}
-
-fn standing(verdict: Verdict) -> Standing {
-    match verdict {
-        Verdict::Learn | Verdict::Began | Verdict::Accepted => Standing::Free,
-        Verdict::Held { strange: false, .. } => Standing::Calm,
-        Verdict::Held { strange: true, struck } => Standing::Strange(struck),
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Quarantine {
     struck: u8,
     /// Calm points since the last strange one.
     calm: u8,
+    /// Bin of the strangest point of this episode.
+    peak: u16,
 }
 
 /// What a point means for learning.
@@ -32,47 +34,50 @@ pub(crate) enum Verdict {
     Learn,
     /// The first strange point of an episode: not learned, but the tail's shape may know of it.
     Began,
-    /// A further point of the episode: dropped. Counts strange points so far.
-    Held {
-        /// Whether this point is strange itself.
-        strange: bool,
+    /// A calm point of an episode: dropped.
+    Calm,
+    /// A further strange point of an episode: dropped.
+    Strange {
         /// Strange points of the episode so far, this one included.
         struck: u8,
+        /// Whether it is stranger than all before it.
+        is_peak: bool,
     },
     /// A shift that has lasted: start over from this point.
     Accepted,
 }
 
 impl Quarantine {
-    /// Takes note of a point and says what may be learned from it.
-    pub(crate) fn observe(&mut self, strange: bool, time_ms: i64, limit_ms: i64) -> Verdict {
+    /// Takes note of a point (its bin of strangeness if it is strange) and says what may be learned from it.
+    pub(crate) fn observe(&mut self, strange: Option<u16>, time_ms: i64, limit_ms: i64) -> Verdict {
         if self.struck == 0 {
-            if !strange {
+            let Some(peak) = strange else {
                 return Verdict::Learn;
-            }
-            *self = Self { since_ms: time_ms, struck: 1, calm: 0 };
+            };
+            *self = Self { since_ms: time_ms, struck: 1, calm: 0, peak };
             return Verdict::Began;
         }
         let over = time_ms.saturating_sub(self.since_ms) >= limit_ms;
-        if strange {
+        if let Some(bin) = strange {
             if over && self.struck >= SHIFT_POINTS {
                 *self = Self::default();
                 return Verdict::Accepted;
             }
             self.struck = self.struck.saturating_add(1);
             self.calm = 0;
-            return Verdict::Held { strange, struck: self.struck };
+            let is_peak = bin > self.peak;
+            self.peak = self.peak.max(bin);
+            return Verdict::Strange { struck: self.struck, is_peak };
         }
         if over {
             *self = Self::default();
             return Verdict::Learn;
         }
-        let struck = self.struck;
         self.calm += 1;
         if self.calm >= CALM_POINTS {
             *self = Self::default();
         }
-        Verdict::Held { strange, struck }
+        Verdict::Calm
     }
 
     pub(crate) fn write(&self, w: &mut Writer) {
@@ -80,6 +85,7 @@ impl Quarantine {
         if self.struck > 0 {
             w.signed(self.since_ms);
             w.u8(self.calm);
+            w.varint(u64::from(self.peak));
         }
     }
 
@@ -93,7 +99,9 @@ impl Quarantine {
         if calm >= CALM_POINTS {
             return Err(ImageError::Invalid { what: "calm points of a quarantine", found: u64::from(calm) });
         }
-        Ok(Self { since_ms, struck, calm })
+        let found = r.varint()?;
+        let peak = u16::try_from(found).map_err(|_| ImageError::Invalid { what: "a bin", found })?;
+        Ok(Self { since_ms, struck, calm, peak })
     }
 }
 
@@ -106,27 +114,27 @@ mod tests {
     #[test]
     fn ten_calm_points_end_it_and_are_dropped() {
         let mut quarantine = Quarantine::default();
-        assert_eq!(quarantine.observe(true, 0, HOUR), Verdict::Began);
+        assert_eq!(quarantine.observe(Some(7), 0, HOUR), Verdict::Began);
         for at in 1..=10 {
-            assert_eq!(quarantine.observe(false, at, HOUR), Verdict::Held { strange: false, struck: 1 });
+            assert_eq!(quarantine.observe(None, at, HOUR), Verdict::Calm);
         }
-        assert_eq!(quarantine.observe(false, 11, HOUR), Verdict::Learn);
+        assert_eq!(quarantine.observe(None, 11, HOUR), Verdict::Learn);
     }
 
     #[test]
     fn a_shift_is_accepted_after_the_limit_and_two_lone_spikes_are_not() {
         let mut quarantine = Quarantine::default();
-        assert_eq!(quarantine.observe(true, 0, HOUR), Verdict::Began);
-        assert_eq!(quarantine.observe(true, 2 * HOUR, HOUR), Verdict::Held { strange: true, struck: 2 });
-        assert_eq!(quarantine.observe(true, 3 * HOUR, HOUR), Verdict::Held { strange: true, struck: 3 });
-        assert_eq!(quarantine.observe(true, 4 * HOUR, HOUR), Verdict::Accepted);
-        assert_eq!(quarantine.observe(false, 4 * HOUR, HOUR), Verdict::Learn);
+        assert_eq!(quarantine.observe(Some(7), 0, HOUR), Verdict::Began);
+        assert_eq!(quarantine.observe(Some(7), 2 * HOUR, HOUR), Verdict::Strange { struck: 2, is_peak: false });
+        assert_eq!(quarantine.observe(Some(7), 3 * HOUR, HOUR), Verdict::Strange { struck: 3, is_peak: false });
+        assert_eq!(quarantine.observe(Some(7), 4 * HOUR, HOUR), Verdict::Accepted);
+        assert_eq!(quarantine.observe(None, 4 * HOUR, HOUR), Verdict::Learn);
     }
 
     #[test]
     fn a_calm_point_after_the_limit_is_learned() {
         let mut quarantine = Quarantine::default();
-        quarantine.observe(true, 0, HOUR);
-        assert_eq!(quarantine.observe(false, HOUR, HOUR), Verdict::Learn);
+        quarantine.observe(Some(7), 0, HOUR);
+        assert_eq!(quarantine.observe(None, HOUR, HOUR), Verdict::Learn);
     }
 }
