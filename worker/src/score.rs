@@ -1,0 +1,177 @@
+//! From features to surprises: every model in order, then their combination.
+//!
+//! What keys share is read from a frozen version only and learned through increments; a version takes force at fixed
+//! numbers of records, see [`Scoring::freeze`].
+
+mod calibration;
+
+use faultline_crds::worker_config::{BoundModel, WorkerConfig};
+use faultline_detectors::{
+    Combination, CombinationIncrements, CombinationShared, Increments, KeyCombination, KeyModel, Maturity, Model, Score, Shared,
+};
+use faultline_features::Value;
+
+pub use calibration::Calibration;
+
+/// What a shard knows of its models beyond its keys.
+#[derive(Debug)]
+pub(crate) struct Scoring {
+    models: Vec<SharedModel>,
+    combination: Combination,
+    combination_shared: CombinationShared,
+    combination_increments: CombinationIncrements,
+}
+
+#[derive(Debug)]
+struct SharedModel {
+    shared: Shared,
+    increments: Increments,
+    calibration: Calibration,
+}
+
+/// Buffers for the scores of one event.
+#[derive(Debug, Default)]
+pub(crate) struct Scores {
+    inputs: Vec<f64>,
+    surprises: Vec<Option<f64>>,
+    /// One per model; `None`: an input is absent.
+    pub(crate) models: Vec<Option<Score>>,
+}
+
+/// One thing that an anomaly's surprise comes from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Explained {
+    /// The model that says so.
+    pub(crate) model: usize,
+    /// The plan's column; `None`: the count of events itself.
+    pub(crate) column: Option<usize>,
+    /// Its value.
+    pub(crate) value: f64,
+    /// Where it usually lies.
+    pub(crate) expected: Option<[f64; 2]>,
+    /// Share of the surprise.
+    pub(crate) contribution: f64,
+    /// Rows behind the expectation.
+    pub(crate) learned: u32,
+}
+
+impl Scoring {
+    pub(crate) fn new(config: &WorkerConfig) -> Self {
+        let models: Vec<Model> = config.models.iter().map(|bound| bound.model.clone()).collect();
+        let combination = Combination::new(config.decision.combine.clone(), &models);
+        Self {
+            models: config
+                .models
+                .iter()
+                .map(|bound| SharedModel {
+                    shared: bound.model.new_shared(),
+                    increments: Increments::default(),
+                    calibration: Calibration::new(&bound.name, &config.decision.severities),
+                })
+                .collect(),
+            combination_shared: combination.new_shared(),
+            combination_increments: CombinationIncrements::default(),
+            combination,
+        }
+    }
+
+    /// State of a key that was never seen.
+    pub(crate) fn new_key(&self, config: &WorkerConfig) -> (Box<[KeyModel]>, KeyCombination) {
+        (config.models.iter().map(|bound| bound.model.new_key()).collect(), self.combination.new_key())
+    }
+
+    /// Scores an event, learns from it, and combines; the maturity is the least of the models that scored.
+    /// `time_ms` is the key's time, which never moves back.
+    pub(crate) fn fold(
+        &mut self,
+        config: &WorkerConfig,
+        key: (&mut [KeyModel], &mut KeyCombination),
+        columns: &[Value<'_>],
+        time_ms: i64,
+        scores: &mut Scores,
+    ) -> (Option<f64>, Maturity) {
+        let (key_models, key_combination) = key;
+        scores.models.clear();
+        scores.surprises.clear();
+        let mut maturity = None;
+        for ((bound, own), key_model) in config.models.iter().zip(&mut self.models).zip(key_models) {
+            gather(bound, columns, &mut scores.inputs);
+            let score = bound.model.fold(key_model, &own.shared, &mut own.increments, &scores.inputs, time_ms);
+            if let Some(score) = &score {
+                own.calibration.count(score.surprise);
+                maturity = Some(maturity.map_or(score.maturity, |least: Maturity| least.min(score.maturity)));
+            }
+            scores.surprises.push(score.map(|score| score.surprise));
+            scores.models.push(score);
+        }
+        let maturity = maturity.unwrap_or(Maturity::Cold);
+        let surprise = self.combination.fold(
+            &self.combination_shared,
+            &mut self.combination_increments,
+            &scores.surprises,
+            maturity,
+            key_combination,
+        );
+        (surprise, maturity)
+    }
+
+    /// Puts the next version of everything shared into force. Called at fixed numbers of the shard's records, never at
+    /// the end of a tick, so that batches do not show.
+    pub(crate) fn freeze(&mut self, config: &WorkerConfig) {
+        for (bound, own) in config.models.iter().zip(&mut self.models) {
+            own.shared = bound.model.next_shared(&own.shared, &own.increments);
+            own.increments = Increments::default();
+        }
+        if self.combination.learns() {
+            self.combination_shared = self.combination.next_shared(&self.combination_shared, &self.combination_increments);
+            self.combination_increments = CombinationIncrements::default();
+        }
+    }
+
+    /// Observed over nominal rates, per model.
+    pub(crate) fn calibration(&self) -> impl Iterator<Item = &Calibration> {
+        self.models.iter().map(|own| &own.calibration)
+    }
+
+    /// Bytes held, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.models.iter().map(|own| own.shared.bytes() + own.increments.bytes()).sum()
+    }
+}
+
+/// The detector's inputs; what is not a number is NaN, and the model leaves the event out.
+fn gather(bound: &BoundModel, columns: &[Value<'_>], inputs: &mut Vec<f64>) {
+    inputs.clear();
+    inputs.extend(bound.columns.iter().map(|&column| columns.get(column).map_or(f64::NAN, |value| value.number_or_nan())));
+}
+
+/// What an anomaly's surprise is made of, the greatest share first. Each model counts by its surprise; one that sees
+/// nothing strange (less than 1 in 10) is left out.
+pub(crate) fn explain(config: &WorkerConfig, columns: &[Value<'_>], scores: &mut Scores, explanation: &mut Vec<Explained>) {
+    explanation.clear();
+    let highest = scores.surprises.iter().flatten().copied().fold(0.0, f64::max);
+    let counts = |surprise: f64| surprise >= 1.0 || surprise == highest;
+    let total: f64 = scores.surprises.iter().flatten().copied().filter(|surprise| counts(*surprise)).sum();
+    for (model, (bound, score)) in config.models.iter().zip(&scores.models).enumerate() {
+        let Some(score) = score.filter(|score| counts(score.surprise)) else { continue };
+        let share = if total > 0.0 { score.surprise / total } else { 1.0 };
+        gather(bound, columns, &mut scores.inputs);
+        for part in bound.model.explain(&score, &scores.inputs) {
+            let column = part.input.and_then(|input| bound.columns.get(input).copied());
+            let contribution = part.contribution * share;
+            // Two models that point at the same value say one thing; a count of it is another.
+            match explanation.iter_mut().find(|known| known.column == column && known.value == part.value) {
+                Some(known) => known.contribution += contribution,
+                None => explanation.push(Explained {
+                    model,
+                    column,
+                    value: part.value,
+                    expected: part.expected,
+                    contribution,
+                    learned: score.learned,
+                }),
+            }
+        }
+    }
+    explanation.sort_by(|a, b| b.contribution.total_cmp(&a.contribution));
+}

@@ -1,0 +1,154 @@
+//! Everything that is known of one source partition: keys, timers, shared state, event time.
+//!
+//! A shard is a function of its records in offset order, of its clock history and of its configuration. One lane
+//! owns it; nothing in here locks, waits, or looks at a clock.
+
+mod keys;
+mod timers;
+mod trips;
+
+use std::sync::Arc;
+
+use faultline_crds::worker_config::WorkerConfig;
+use faultline_detectors::version_due;
+
+use crate::decode::Layout;
+use crate::emit::Encoder;
+use crate::score::{Calibration, Scoring};
+use crate::window::{Duplicates, EventTime, Guard};
+
+pub(crate) use keys::{KeyState, Keys};
+pub(crate) use timers::{Purpose, Timers};
+pub use trips::Trip;
+pub(crate) use trips::{Sighting, Trips};
+
+/// One source partition.
+#[derive(Debug)]
+pub struct Shard {
+    pub(crate) config: Arc<WorkerConfig>,
+    pub(crate) layout: Layout,
+    pub(crate) encoder: Encoder,
+    pub(crate) trips: Trips,
+    pub(crate) time: EventTime,
+    pub(crate) duplicates: Option<Duplicates>,
+    pub(crate) keys: Keys,
+    pub(crate) timers: Timers,
+    pub(crate) scoring: Scoring,
+    pub(crate) evicted: u64,
+    partition: i32,
+    next_offset: i64,
+    records: u64,
+    clock_second: i64,
+    trusts_record_times: bool,
+}
+
+impl Shard {
+    /// A shard that has seen nothing and goes on at `start_offset`.
+    #[must_use]
+    pub fn new(config: Arc<WorkerConfig>, partition: i32, start_offset: i64) -> Self {
+        Self {
+            layout: Layout::new(&config),
+            encoder: Encoder::new(&config, partition),
+            trips: Trips::new(&config),
+            time: EventTime::new(config.source.allowed_lateness_ms),
+            // Without a path every id is topic, partition and offset, which no two records share.
+            duplicates: config.source.event_id.and(config.source.deduplicate_ms).map(Duplicates::new),
+            keys: Keys::default(),
+            timers: Timers::default(),
+            scoring: Scoring::new(&config),
+            evicted: 0,
+            partition,
+            next_offset: start_offset,
+            records: 0,
+            clock_second: 0,
+            trusts_record_times: false,
+            config,
+        }
+    }
+
+    /// The same shard, whose future guard measures from each record's timestamp. For clocks that follow the records:
+    /// such a clock cannot say that a record lies ahead of it.
+    #[must_use]
+    pub fn trusting_record_times(mut self) -> Self {
+        self.trusts_record_times = true;
+        self
+    }
+
+    /// The source partition.
+    #[must_use]
+    pub fn partition(&self) -> i32 {
+        self.partition
+    }
+
+    /// Every record below it has ended in exactly one outcome.
+    #[must_use]
+    pub fn next_offset(&self) -> i64 {
+        self.next_offset
+    }
+
+    /// Begins a tick at a second of the shard's clock.
+    pub fn begin_tick(&mut self, clock_second: i64) {
+        self.clock_second = clock_second;
+    }
+
+    /// The source reported the end of the partition at the shard's position: until the next record the horizon of the
+    /// timers goes on with the clock. [`turn`](crate::pipeline::turn) then sets off what is due.
+    pub fn at_end(&mut self, clock_second: i64) {
+        self.clock_second = clock_second;
+        self.time.idle(clock_second);
+    }
+
+    /// Greatest event time accepted.
+    #[must_use]
+    pub fn greatest_timestamp_ms(&self) -> Option<i64> {
+        self.time.greatest_ms()
+    }
+
+    /// Events before it are late.
+    #[must_use]
+    pub fn watermark_ms(&self) -> Option<i64> {
+        self.time.watermark_ms()
+    }
+
+    /// Keys held.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Keys that were forgotten early to make room for others.
+    #[must_use]
+    pub fn evicted_keys(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Bytes of state held, about.
+    #[must_use]
+    pub fn state_bytes(&self) -> usize {
+        let duplicates = self.duplicates.as_ref().map_or(0, Duplicates::bytes);
+        self.keys.bytes() + self.timers.bytes() + self.scoring.bytes() + duplicates
+    }
+
+    /// Observed over nominal rates, one per model.
+    pub fn calibration(&self) -> impl Iterator<Item = &Calibration> {
+        self.scoring.calibration()
+    }
+
+    pub(crate) fn clock_ms(&self) -> i64 {
+        self.clock_second.saturating_mul(1000)
+    }
+
+    pub(crate) fn guard(&self) -> Guard {
+        if self.trusts_record_times { Guard::RecordTime } else { Guard::ShardClock(self.clock_ms()) }
+    }
+
+    /// A record has ended in its outcome. New versions of shared state take force here, between two records.
+    pub(crate) fn consumed(&mut self, offset: i64) {
+        self.next_offset = offset + 1;
+        self.records += 1;
+        self.time.record();
+        if version_due(self.records) {
+            self.scoring.freeze(&self.config);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The keys of a shard: from an entity key to everything known of it.
+
+use std::sync::Arc;
+
+use faultline_detectors::{KeyCombination, KeyModel};
+use faultline_features::KeyWindows;
+use faultline_numerics::hash::hash64;
+use hashbrown::HashTable;
+
+use crate::decide::Incident;
+
+/// Everything known of one key.
+#[derive(Debug)]
+pub(crate) struct KeyState {
+    /// The key itself, shared with its timers.
+    pub(crate) key: Arc<str>,
+    /// Windows, rings and memories of the features.
+    pub(crate) windows: KeyWindows,
+    /// One state per model.
+    pub(crate) models: Box<[KeyModel]>,
+    /// State of the combination.
+    pub(crate) combination: KeyCombination,
+    /// The open incident.
+    pub(crate) incident: Option<Box<Incident>>,
+    /// Greatest event time of the key.
+    pub(crate) last_ms: i64,
+    /// When its expiry is looked at; other expiry timers of this key are stale.
+    pub(crate) expiry_timer_ms: i64,
+    hash: u64,
+    events: u64,
+    /// Bytes counted for it in [`Keys::bytes`].
+    bytes: usize,
+}
+
+impl KeyState {
+    /// A key that was never seen.
+    pub(crate) fn new(key: &str, windows: KeyWindows, models: Box<[KeyModel]>, combination: KeyCombination) -> Self {
+        Self {
+            key: key.into(),
+            windows,
+            models,
+            combination,
+            incident: None,
+            last_ms: i64::MIN,
+            expiry_timer_ms: i64::MIN,
+            hash: hash64(key.as_bytes()),
+            events: 0,
+            bytes: 0,
+        }
+    }
+
+    fn measure(&self) -> usize {
+        let models: usize = self.models.iter().map(KeyModel::bytes).sum();
+        let incident = if self.incident.is_some() { size_of::<Incident>() } else { 0 };
+        size_of::<Self>() - size_of::<KeyWindows>() + self.windows.bytes() + models + self.key.len() + incident
+    }
+}
+
+/// A table from key to state. Its order is never looked at: what walks over all keys sorts them first.
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    index: HashTable<u32>,
+    states: Vec<KeyState>,
+    bytes: usize,
+}
+
+impl Keys {
+    pub(crate) fn len(&self) -> usize {
+        self.states.len()
+    }
+
+    /// Bytes held, about: each key is measured again when its events have doubled, and every 64.
+    pub(crate) fn bytes(&self) -> usize {
+        let spare = (self.states.capacity() - self.states.len()) * size_of::<KeyState>();
+        self.bytes + spare + self.index.capacity() * size_of::<u32>()
+    }
+
+    /// Where the key is, until one is removed.
+    pub(crate) fn find(&self, key: &str) -> Option<usize> {
+        let is_it = |&at: &u32| *self.states[at as usize].key == *key;
+        self.index.find(hash64(key.as_bytes()), is_it).map(|&at| at as usize)
+    }
+
+    /// The state at a place that [`find`](Self::find) or [`insert`](Self::insert) gave.
+    pub(crate) fn at(&mut self, at: usize) -> &mut KeyState {
+        &mut self.states[at]
+    }
+
+    /// Adds a key that is not there.
+    pub(crate) fn insert(&mut self, state: KeyState) -> usize {
+        let at = self.states.len();
+        let hash = state.hash;
+        self.states.push(state);
+        let states = &self.states;
+        self.index.insert_unique(hash, at as u32, |&other| states[other as usize].hash);
+        at
+    }
+
+    /// Takes a key out.
+    pub(crate) fn remove(&mut self, key: &str) -> Option<KeyState> {
+        let Self { index, states, bytes } = self;
+        let found = index.find_entry(hash64(key.as_bytes()), |&at| *states[at as usize].key == *key).ok()?;
+        let (at, _) = found.remove();
+        let last = states.len() as u32 - 1;
+        if at != last
+            && let Some(moved) = index.find_mut(states[last as usize].hash, |&other| other == last)
+        {
+            *moved = at;
+        }
+        let state = states.swap_remove(at as usize);
+        *bytes -= state.bytes;
+        Some(state)
+    }
+
+    /// Counts an event of the key and measures the key now and then.
+    pub(crate) fn count_event(&mut self, at: usize) {
+        let state = &mut self.states[at];
+        state.events += 1;
+        if state.events.is_power_of_two() || state.events.is_multiple_of(MEASURE_EVERY) {
+            let measured = state.measure();
+            self.bytes = self.bytes + measured - state.bytes;
+            state.bytes = measured;
+        }
+    }
+
+    /// The `count` keys that have been silent for longest, by (last event, key).
+    pub(crate) fn idlest(&self, count: usize) -> Vec<Arc<str>> {
+        let mut keys: Vec<(i64, &Arc<str>)> = self.states.iter().map(|state| (state.last_ms, &state.key)).collect();
+        keys.sort_unstable();
+        keys.into_iter().take(count).map(|(_, key)| Arc::clone(key)).collect()
+    }
+}
+
+/// Events of a key between two measurements of its size.
+const MEASURE_EVERY: u64 = 64;
