@@ -1,13 +1,109 @@
-//! Measurements.
-use clap::Args;
+//! Measurements. Each benchmark is a file and a program with output, never a test: absolute times drift from run to
+//! run, so what is compared is measured in one run, alternating, and reported with its spread.
 
-use anyhow::Result;
+mod calibration;
+mod detectors;
+mod document;
+mod drain;
+mod events;
+mod features;
+mod figure;
+mod kafka;
+mod latency;
+mod measure;
+mod pipelines;
+mod side;
+mod tell;
 
-/// What to measure.
+use anyhow::{Result, ensure};
+use clap::{Args, ValueEnum};
+
+use figure::Figure;
+
+/// What to measure, and how to tell it.
 #[derive(Args)]
-pub(crate) struct Options {}
+pub(crate) struct Options {
+    /// Only this benchmark
+    #[arg(long, value_name = "NAME")]
+    only: Option<Name>,
+    /// A line per figure for people, or a JSON object per line
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    output: Form,
+    /// Runs of each, alternating where two things are compared
+    #[arg(long, value_name = "N", default_value_t = LEAST_PUBLISHED_RUNS)]
+    runs: usize,
+    /// Seed of everything random
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// Write docs/benchmarks.md from the figures
+    #[arg(long)]
+    write: bool,
+    /// One side of a comparison in a process of its own; the benchmarks start it
+    #[arg(long, hide = true, num_args = 1.., value_name = "ARGUMENT")]
+    side: Vec<String>,
+}
 
-/// Measures.
-pub(crate) fn run(_options: &Options) -> Result<()> {
-    Ok(())
+/// Fewer runs say nothing about the spread.
+const LEAST_PUBLISHED_RUNS: usize = 5;
+
+/// The benchmarks, in the order in which they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Name {
+    /// Windows alone: events per core, bytes per key
+    Features,
+    /// Detectors alone: events per core, bytes per key
+    Detectors,
+    /// Promised against observed rates of surprise
+    Calibration,
+    /// A full topic read to its end, against raw consume and produce
+    Drain,
+    /// From the moment an event was due to its visible result, against a bare worker
+    Latency,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    Text,
+    Json,
+}
+
+/// Runs the benchmarks.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    if !options.side.is_empty() {
+        return side::run(&options.side);
+    }
+    ensure!(options.runs > 0, "--runs must be at least 1");
+    ensure!(
+        !options.write || (options.only.is_none() && options.runs >= LEAST_PUBLISHED_RUNS),
+        "--write publishes everything or nothing, with at least {LEAST_PUBLISHED_RUNS} runs: leave --only out"
+    );
+    let mut figures = Vec::new();
+    let chosen = |name: &&Name| options.only.is_none_or(|only| only == **name);
+    for name in Name::value_variants().iter().filter(chosen) {
+        let mut report = |figure: Figure| {
+            match options.output {
+                Form::Text => println!("{}", tell::text(&figure)),
+                Form::Json => println!("{}", tell::json(&figure)),
+            }
+            figures.push(figure);
+        };
+        measure(*name, options.runs, options.seed, &mut report)?;
+    }
+    if options.write { document::write(&figures) } else { Ok(()) }
+}
+
+fn measure(name: Name, runs: usize, seed: u64, report: &mut dyn FnMut(Figure)) -> Result<()> {
+    match name {
+        Name::Features => features::run(runs, seed, report),
+        Name::Detectors => {
+            detectors::run(runs, seed, report);
+            Ok(())
+        }
+        Name::Calibration => {
+            calibration::run(runs, seed, report);
+            Ok(())
+        }
+        Name::Drain => drain::run(runs, seed, report),
+        Name::Latency => latency::run(runs, seed, report),
+    }
 }

@@ -1,0 +1,146 @@
+//! Writes docs/benchmarks.md: the figures, the machine, the command, and in plain words what is compared with what.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use super::figure::Figure;
+use super::tell::{number, reliability};
+use crate::tree;
+
+/// What each benchmark is about.
+const SECTIONS: [(&str, &str, &str); 5] = [
+    (
+        "features",
+        "Windows",
+        "One thread, no Kafka: 8 windows (mean, min, max, standard deviation, count; 5 minutes and 1 hour) over 2 fields, \
+         a million events per run, per CPU second of that thread. Hot keys: 64 keys, which fit the caches. Zipf: 100,000 \
+         keys, the first of which gets 8 % of the events. A mature key is one that has seen an event a second for two \
+         hours; the bytes are those of one feature alone, above an empty key.",
+    ),
+    (
+        "detectors",
+        "Detectors",
+        "One thread, no Kafka: each detector alone, per CPU second of that thread, and what it remembers of a key.",
+    ),
+    (
+        "calibration",
+        "Does a surprise keep its promise?",
+        "A surprise of 4 promises one event in 10,000. Observed over promised rate on streams without anomalies that the \
+         detectors have not seen: 1 is perfect, above 1 is more alarms than promised.",
+    ),
+    (
+        "drain",
+        "Draining a full topic",
+        "2,000,000 card payments of 100,000 users (Zipf) in 6 partitions, read to the end by one worker process with \
+         exactly-once results for every event. *Quickstart* is `examples/quickstart` unchanged but for topic names; \
+         *threshold* is the same with one threshold rule in place of its two models. *Raw* is the limit: a program that \
+         consumes each event and produces one record of the results' size with the same client, batches, ticks, \
+         transactions, headers and compression, and does nothing else. CPU seconds are those of all threads of the \
+         process, the client's own included; the first 5 % of the topic are left out. The ratio is formed within each \
+         run, then its median is taken: 1 would be as fast as raw.",
+    ),
+    (
+        "latency",
+        "From event to visible result",
+        "Open loop: event i is due at start + i / rate, and its latency counts from then until its result is read with \
+         `read_committed`, so a stall is not hidden. 15 s per stream, the first fifth left out; 100,000 users (Zipf), 2 \
+         partitions. *Toy* is the least that a worker of keyed windows does: it picks the fields out of the text, keeps a \
+         ring of 64 values per key and writes a z-score, without validation, group, late events or alerts. Generator, \
+         broker, worker and reader share the machine's cores.",
+    ),
+];
+
+/// Writes the document.
+pub(crate) fn write(figures: &[Figure]) -> Result<()> {
+    let machine = Machine::this()?;
+    let date =
+        chrono::DateTime::from_timestamp_millis(now_ms()).context("the clock is wrong")?.format("%Y-%m-%d").to_string();
+    let path = tree::root().join("docs/benchmarks.md");
+    fs::create_dir_all(tree::root().join("docs")).context("failed to create docs")?;
+    fs::write(&path, render(figures, &machine, &date)).with_context(|| format!("failed to write {}", path.display()))
+}
+
+fn now_ms() -> i64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+/// Where the figures come from.
+struct Machine {
+    processor: String,
+    cores: usize,
+    memory_gib: u64,
+}
+
+impl Machine {
+    fn this() -> Result<Self> {
+        let read = |path: &str| fs::read_to_string(path).with_context(|| format!("failed to read {path}"));
+        let after_colon = |text: &str, name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        };
+        let processor = after_colon(&read("/proc/cpuinfo")?, "model name").unwrap_or_else(|| "unknown".to_owned());
+        let memory = after_colon(&read("/proc/meminfo")?, "MemTotal").unwrap_or_default();
+        let kib: u64 = memory.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self { processor, cores, memory_gib: (kib + (1 << 19)) >> 20 })
+    }
+}
+
+fn render(figures: &[Figure], machine: &Machine, date: &str) -> String {
+    let Machine { processor, cores, memory_gib } = machine;
+    let runs = figures.iter().map(|figure| figure.runs).max().unwrap_or(0);
+    let mut text = format!(
+        "# Benchmarks\n\nWritten by `cargo xtask bench --write` on {date}, on {cores} cores of {processor} with {memory_gib} GiB of \
+         memory. Do not edit.\n\nEach value is the median of {runs} runs. The spread is the distance between the least and \
+         the greatest run, as a share of the median. Where two things are compared they took turns in one run: absolute \
+         times differ from machine to machine and from day to day, ratios much less.\n"
+    );
+    for (name, title, words) in SECTIONS {
+        let mut rows = figures.iter().filter(|figure| figure.benchmark == name).peekable();
+        if rows.peek().is_none() {
+            continue;
+        }
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\n## {title}\n\n{words}\n\n| figure | value | unit | |\n|---|---:|---|---|\n");
+        for figure in rows {
+            let value = number(figure.value);
+            let reliability = reliability(figure);
+            let reliability = reliability.trim_matches(['(', ')']);
+            let _ = writeln!(text, "| {} | {value} | {} | {reliability} |", figure.metric, figure.unit);
+        }
+        let _ = write!(text, "\n```sh\ncargo xtask bench --only {name}\n```\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_says_what_where_when_and_how_sure() {
+        let machine = Machine { processor: "A 1".into(), cores: 2, memory_gib: 24 };
+        let figures = [Figure::of("drain", "quickstart.ratioToRaw".into(), "", vec![0.3, 0.4, 0.5])];
+        let text = render(&figures, &machine, "2026-11-22");
+        assert!(text.contains("on 2026-11-22, on 2 cores of A 1 with 24 GiB"), "{text}");
+        assert!(text.contains("| quickstart.ratioToRaw | 0.40 |  | 3 runs, spread 50 % |"), "{text}");
+        assert!(text.contains("cargo xtask bench --only drain") && !text.contains("--only latency"), "{text}");
+    }
+
+    #[test]
+    fn every_benchmark_has_its_section() {
+        use clap::ValueEnum;
+        for name in super::super::Name::value_variants() {
+            let value = name.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+            assert!(SECTIONS.iter().any(|(section, _, _)| *section == value), "{value}");
+        }
+    }
+
+    #[test]
+    fn this_machine_can_be_described() {
+        let machine = Machine::this().unwrap();
+        assert!(machine.cores > 0 && machine.memory_gib > 0);
+    }
+}

@@ -1,0 +1,168 @@
+//! What the measurements need of a broker: topics, events in them, and how far a group has read.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+/// A reader that has not moved for this long is stuck.
+const STUCK: Duration = Duration::from_secs(60);
+/// How often a reader's progress is looked at: 20 times a second costs nothing, and is one part in 200 of a drain.
+const LOOK: Duration = Duration::from_millis(50);
+const REQUEST: Duration = Duration::from_secs(20);
+
+fn client(brokers: &str) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", brokers);
+    client
+}
+
+/// A broker and its administration.
+pub(crate) struct Topics {
+    admin: AdminClient<DefaultClientContext>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Topics {
+    /// Of this broker.
+    pub(crate) fn of(brokers: &str) -> Result<Self> {
+        let admin = client(brokers).create().context("failed to make a Kafka administrator")?;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().context("failed to make a runtime")?;
+        Ok(Self { admin, runtime })
+    }
+
+    /// Creates a topic.
+    pub(crate) fn create(&self, name: &str, partitions: i32) -> Result<()> {
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let answers = self.runtime.block_on(self.admin.create_topics([&topic], &AdminOptions::new()));
+        each(answers, name, "create")
+    }
+
+    /// Deletes topics, so that their data does not crowd out what is measured next. Those not there are fine.
+    pub(crate) fn delete(&self, names: &[&str]) -> Result<()> {
+        for name in names {
+            let answers = self.runtime.block_on(self.admin.delete_topics(&[name], &AdminOptions::new()));
+            let unknown = matches!(answers.as_deref(), Ok([Err((_, RDKafkaErrorCode::UnknownTopicOrPartition))]));
+            if !unknown {
+                each(answers, name, "delete")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn each(answers: Result<Vec<rdkafka::admin::TopicResult>, KafkaError>, name: &str, verb: &str) -> Result<()> {
+    for answer in answers.with_context(|| format!("failed to {verb} topic {name}"))? {
+        answer.map_err(|(name, code)| anyhow!("failed to {verb} topic {name}: {code}"))?;
+    }
+    Ok(())
+}
+
+/// A producer of events, quick and plain.
+pub(crate) fn event_producer(brokers: &str) -> Result<BaseProducer> {
+    client(brokers)
+        .set("linger.ms", "5")
+        .set("compression.type", "lz4")
+        .set("delivery.report.only.error", "true")
+        .set("queue.buffering.max.messages", "2000000")
+        .set("queue.buffering.max.kbytes", "1000000")
+        .create()
+        .context("failed to make a producer")
+}
+
+/// Queues an event; waits while the queue is full.
+pub(crate) fn send(producer: &BaseProducer, topic: &str, partition: i32, key: &str, value: &str) -> Result<()> {
+    let mut record = BaseRecord::to(topic).partition(partition).key(key).payload(value);
+    loop {
+        match producer.send(record) {
+            Ok(()) => return Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), same)) => {
+                record = same;
+                producer.poll(Duration::from_millis(1));
+            }
+            Err((error, _)) => return Err(error).context("failed to send an event"),
+        }
+    }
+}
+
+/// Waits until everything is delivered.
+pub(crate) fn flush(producer: &BaseProducer) -> Result<()> {
+    producer.flush(REQUEST * 3).context("failed to deliver the events")
+}
+
+/// How far a group has read a topic, by its committed offsets: the same measure for every program.
+pub(crate) struct Progress {
+    consumer: BaseConsumer,
+    topic: String,
+    partitions: i32,
+}
+
+impl Progress {
+    /// Of this group on this topic.
+    pub(crate) fn of(brokers: &str, group: &str, topic: &str, partitions: i32) -> Result<Self> {
+        let consumer = client(brokers).set("group.id", group).create().context("failed to make a consumer")?;
+        Ok(Self { consumer, topic: topic.to_owned(), partitions })
+    }
+
+    /// Records read.
+    pub(crate) fn records(&self) -> Result<u64> {
+        let mut list = TopicPartitionList::new();
+        for partition in 0..self.partitions {
+            list.add_partition(&self.topic, partition);
+        }
+        let committed = self.consumer.committed_offsets(list, REQUEST).context("failed to read committed offsets")?;
+        let elements = committed.elements();
+        let offsets = elements.iter().map(|element| match element.offset() {
+            Offset::Offset(offset) => offset.unsigned_abs(),
+            _ => 0,
+        });
+        Ok(offsets.sum())
+    }
+
+    /// Waits until so many were read, returns how many then were; `alive` says when waiting makes no sense any more.
+    pub(crate) fn wait_for(&self, records: u64, alive: &mut dyn FnMut() -> Result<()>) -> Result<u64> {
+        let (mut last, mut moved) = (0, Instant::now());
+        loop {
+            let now = self.records()?;
+            if now >= records {
+                return Ok(now);
+            }
+            alive()?;
+            if now > last {
+                (last, moved) = (now, Instant::now());
+            }
+            if moved.elapsed() > STUCK {
+                bail!("no progress for {} s: {now} of {records} records read", STUCK.as_secs());
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+/// Mean bytes (key and value) of the first records of a topic.
+pub(crate) fn mean_record_bytes(brokers: &str, topic: &str) -> Result<(f64, f64)> {
+    let consumer: BaseConsumer = client(brokers)
+        .set("group.id", "faultline-bench-sizes")
+        .set("isolation.level", "read_committed")
+        .create()
+        .context("failed to make a consumer")?;
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, 0, Offset::Beginning).context("failed to choose a partition")?;
+    consumer.assign(&list).context("failed to read the results")?;
+    let (mut keys, mut values, mut count) = (0, 0, 0);
+    let began = Instant::now();
+    while count < 10_000 && began.elapsed() < REQUEST {
+        use rdkafka::Message;
+        let Some(Ok(message)) = consumer.poll(Duration::from_millis(500)) else { continue };
+        keys += message.key().map_or(0, <[u8]>::len);
+        values += message.payload().map_or(0, <[u8]>::len);
+        count += 1;
+    }
+    ensure!(count > 0, "no result in {topic}");
+    Ok((keys as f64 / f64::from(count), values as f64 / f64::from(count)))
+}

@@ -1,0 +1,47 @@
+//! Clocks for the measurements.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::unistd::{SysconfVar, sysconf};
+
+/// CPU time that the calling thread has used.
+pub(crate) fn thread_cpu() -> Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_THREAD).context("failed to read the thread's CPU time")?;
+    let micros =
+        [usage.user_time(), usage.system_time()].iter().map(|t| t.tv_sec() * 1_000_000 + t.tv_usec()).sum::<i64>();
+    Ok(Duration::from_micros(micros.unsigned_abs()))
+}
+
+/// CPU time that all threads of a process have used, also those that have ended. In steps of 10 ms.
+pub(crate) fn process_cpu(id: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).with_context(|| format!("process {id} is gone"))?;
+    let ticks = stat_ticks(&stat).with_context(|| format!("failed to understand /proc/{id}/stat"))?;
+    let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
+    Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
+}
+
+/// Fields 14 and 15 (user and system time); the name in field 2 may hold blanks.
+fn stat_ticks(stat: &str) -> Option<u64> {
+    let after_name = stat.rsplit_once(')')?.1;
+    let mut fields = after_name.split_whitespace().skip(11);
+    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_name_with_blanks_does_not_confuse() {
+        let stat = "7 (a b) c) S 1 7 7 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 4 0 100 1000 10";
+        assert_eq!(stat_ticks(stat), Some(300));
+    }
+
+    #[test]
+    fn our_own_clocks_can_be_read() {
+        assert!(thread_cpu().is_ok() && process_cpu(std::process::id()).is_ok());
+    }
+}
