@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn every_unit_is_read() {
-        let check = |text: &str, expected_ms: i64| assert_eq!(text.parse().map(Duration::ms), Ok(expected_ms), "{text}");
+        let check =
+            |text: &str, expected_ms: i64| assert_eq!(text.parse().map(Duration::ms), Ok(expected_ms), "{text}");
         check("500ms", 500);
         check("30s", 30_000);
         check("5m", 300_000);

@@ -54,8 +54,10 @@ pub(crate) fn parse(text: &str) -> Result<Ast, Vec<String>> {
 fn syntax_problem(error: &ParseError, text: &str) -> String {
     let message = error.msg.trim_start_matches("Syntax error: ");
     let message = message.split(" expecting ").next().unwrap_or(message);
-    let message = message.replace("'<EOF>'", "the end").replace("no viable alternative at input", "unexpected");
-    let message = message.replace("mismatched input", "unexpected").replace("extraneous input", "unexpected");
+    let message =
+        ["no viable alternative at input", "mismatched input", "extraneous input", "token recognition error at:"]
+            .iter()
+            .fold(message.replace("'<EOF>'", "end"), |message, jargon| message.replace(jargon, "unexpected"));
     let (line, column) = error.pos;
     match (line, text.contains('\n')) {
         (..=0, _) => format!("this is no expression: {message}"),
@@ -169,7 +171,7 @@ impl Conversion<'_> {
         }
         let known = Function::ALL.map(Function::name);
         let guess = did_you_mean(name, known);
-        self.refuse(node, &format!("no function \"{name}\"; known: has, {}.{guess}", known.join(", ")))
+        self.refuse(node, &format!("no function \"{name}\"; known: has, {}{guess}", known.join(", ")))
     }
 
     fn refuse(&mut self, node: &IdedExpr, message: &str) -> Ast {
@@ -178,12 +180,12 @@ impl Conversion<'_> {
         Ast::Null
     }
 
-    /// Offsets count characters.
+    /// Offsets count bytes, columns characters.
     fn place(&self, offset: usize) -> String {
-        let before: Vec<char> = self.text.chars().take(offset).collect();
-        let column = before.iter().rev().take_while(|c| **c != '\n').count() + 1;
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
         if self.text.contains('\n') {
-            let line = before.iter().filter(|c| **c == '\n').count() + 1;
+            let line = before.matches('\n').count() + 1;
             return format!("line {line}, column {column}");
         }
         format!("column {column}")
@@ -223,10 +225,7 @@ mod tests {
         check("has(merchant.id)", Ast::Has("merchant.id".to_owned()));
         check(
             "a.b in ['x', 2, 3.5]",
-            Ast::In {
-                needle: name("a.b"),
-                list: vec![Ast::Text("x".to_owned()), Ast::Number(2.0), Ast::Number(3.5)],
-            },
+            Ast::In { needle: name("a.b"), list: vec![Ast::Text("x".to_owned()), Ast::Number(2.0), Ast::Number(3.5)] },
         );
         check(
             "merchant.id.startsWith('m')",
@@ -262,10 +261,15 @@ mod tests {
         let check = |text: &str, expected: &[&str]| assert_eq!(parse(text).unwrap_err(), expected, "{text}");
         check("value[0] > 1", &["column 6: indices are not supported; write a path such as merchant.id"]);
         check("a.exists(x, x > 1)", &["column 9: `exists` is not supported; compare each value"]);
-        check("name.matches('^a')", &["column 13: `matches` is not supported; use startsWith, endsWith, contains or =="]);
+        check(
+            "name.matches('^a')",
+            &["column 13: `matches` is not supported; use startsWith, endsWith, contains or =="],
+        );
         check(
             "sqr(value)",
-            &["column 4: no function \"sqr\"; known: has, size, startsWith, endsWith, contains, abs, min, max, log, sqrt. Did you mean \"sqrt\"?"],
+            &[
+                "column 4: no function \"sqr\"; known: has, size, startsWith, endsWith, contains, abs, min, max, log, sqrt. Did you mean \"sqrt\"?",
+            ],
         );
         check("startsWith(a, 'b')", &["column 11: write text.startsWith('…')"]);
         check("status in allowed", &["column 11: expected a list such as ['a', 'b'] behind `in`"]);
@@ -284,7 +288,9 @@ mod tests {
 
     #[test]
     fn a_syntax_error_has_its_column() {
-        for (text, place) in [("value >", "column 8: "), ("value ) 3", "column 7: "), ("'open", "column 1: "), ("", "column 1: ")] {
+        for (text, place) in
+            [("value >", "column 8: "), ("value ) 3", "column 7: "), ("'open", "column 1: "), ("", "column 1: ")]
+        {
             let problems = parse(text).unwrap_err();
             assert!(problems[0].starts_with(place), "{text}: {problems:?}");
             assert!(problems.iter().all(|p| p.len() < 120 && !p.contains("expecting")), "{problems:?}");
@@ -297,5 +303,6 @@ mod tests {
             parse("'größe' == x[0]").unwrap_err(),
             ["column 13: indices are not supported; write a path such as merchant.id"]
         );
+        assert!(parse("'größe' == )").unwrap_err()[0].starts_with("column 12: "));
     }
 }

@@ -11,12 +11,12 @@ use crate::load::Kind;
 use crate::model::DetectionModel;
 use crate::pipeline::AnomalyPipeline;
 
-/// Every file generated from this crate, as (path from the root of the repository, text).
+/// Every file generated from this crate's types, as (path within the crate, text).
 #[must_use]
 pub fn generated() -> Vec<(String, String)> {
     let mut files: Vec<(String, String)> =
-        Kind::ALL.into_iter().map(|kind| (format!("crds/generated/{}.yaml", plural(kind)), crd_yaml(kind))).collect();
-    files.push(("docs/reference.md".to_owned(), reference()));
+        Kind::ALL.into_iter().map(|kind| (format!("generated/{}.yaml", plural(kind)), crd_yaml(kind))).collect();
+    files.push(("reference.md".to_owned(), reference()));
     files
 }
 
@@ -154,7 +154,8 @@ pub(crate) fn in_words(schema: &Value) -> String {
     if schema.get("x-kubernetes-int-or-string").is_some() {
         return "integer or text".to_owned();
     }
-    let bounds = match (schema.get("minimum"), schema.get("maximum")) {
+    let bound = |name: &str| schema.get(name).and_then(Value::as_f64);
+    let bounds = match (bound("minimum"), bound("maximum")) {
         (Some(least), Some(most)) => format!(" {least} to {most}"),
         (Some(least), None) => format!(" from {least}"),
         (None, Some(most)) => format!(" to {most}"),
@@ -164,12 +165,19 @@ pub(crate) fn in_words(schema: &Value) -> String {
         Some("string") => "text".to_owned(),
         Some("integer") => format!("integer{bounds}"),
         Some("number") => format!("number{bounds}"),
+        Some("array") if properties(&schema["items"]).is_some() || is_open(&schema["items"]) => {
+            "list of objects".to_owned()
+        }
         Some("array") => format!("list of {}", in_words(&schema["items"])),
         Some("object") if schema.get("additionalProperties").is_some() => "map of text".to_owned(),
-        Some("object") if schema.get("x-kubernetes-preserve-unknown-fields").is_none() => "{}".to_owned(),
+        Some("object") if properties(schema).is_none() && !is_open(schema) => "{}".to_owned(),
         Some(other) => other.to_owned(),
         None => "any".to_owned(),
     }
+}
+
+fn is_open(schema: &Value) -> bool {
+    schema.get("x-kubernetes-preserve-unknown-fields").is_some()
 }
 
 /// The reference of all fields: path, what it takes, default, class, meaning.

@@ -128,7 +128,7 @@ impl Folder {
             ))),
             (Some(name), pipelines) => pipelines.iter().find(|p| p.name == name).ok_or_else(|| {
                 let known = names.join(", ");
-                nowhere(format!("no AnomalyPipeline \"{name}\"; found: {known}.{}", did_you_mean(name, names)))
+                nowhere(format!("no AnomalyPipeline \"{name}\"; found: {known}{}", did_you_mean(name, names)))
             }),
         }
     }
@@ -215,7 +215,7 @@ impl Reading {
         }
         let Some(known) = Kind::ALL.into_iter().find(|k| k.name() == kind) else {
             let guess = did_you_mean(kind, Kind::ALL.map(Kind::name));
-            let message = format!("expected AnomalyPipeline or DetectionModel, found \"{kind}\".{guess}");
+            let message = format!("expected AnomalyPipeline or DetectionModel, found \"{kind}\"{guess}");
             self.problems.push(origin.problem("kind", message));
             return;
         };

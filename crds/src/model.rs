@@ -68,6 +68,7 @@ pub struct DetectionModelSpec {
     pub rollout: Option<NotYet>,
     /// Run this retained revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::text_not_yet")]
     pub pinned_revision: Option<NotYet>,
     /// Scaling and batching of the servers of trained models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -224,7 +225,9 @@ impl<'de> Deserialize<'de> for LogScale {
             Either::Decided(true) => Ok(Self::Yes),
             Either::Decided(false) => Ok(Self::No),
             Either::Text(text) if text == "auto" => Ok(Self::Auto),
-            Either::Text(text) => Err(serde::de::Error::custom(format!("expected auto, true or false, found `{text}`"))),
+            Either::Text(text) => {
+                Err(serde::de::Error::custom(format!("expected auto, true or false, found `{text}`")))
+            }
         }
     }
 }

@@ -52,6 +52,7 @@ pub struct AnomalyPipelineSpec {
     pub source: Source,
     /// Slow facts, joined when scoring.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::list_not_yet")]
     pub lookups: Option<NotYet>,
     /// What is computed for each event.
     #[schemars(length(min = 1, max = 128), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -61,6 +62,7 @@ pub struct AnomalyPipelineSpec {
     pub scoring: Scoring,
     /// Alerts for what does not happen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::list_not_yet")]
     pub silence: Option<NotYet>,
     /// What judges the features.
     #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -85,6 +87,7 @@ pub struct AnomalyPipelineSpec {
     pub gateway: Option<NotYet>,
     /// Who is told about alerts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::list_not_yet")]
     pub notifications: Option<NotYet>,
     /// What the pipeline is measured against in its status.
     #[serde(default, skip_serializing_if = "Option::is_none")]

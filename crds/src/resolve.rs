@@ -47,7 +47,11 @@ pub fn resolve(pipeline: &Object, models: &[Object]) -> Result<WorkerConfig, Vec
 }
 
 /// `None` when something is missing without which there is no configuration; the problems say what.
-fn build(context: &mut Context<'_>, pipeline: &AnomalyPipeline, models: &mut models::Models<'_>) -> Option<WorkerConfig> {
+fn build(
+    context: &mut Context<'_>,
+    pipeline: &AnomalyPipeline,
+    models: &mut models::Models<'_>,
+) -> Option<WorkerConfig> {
     let spec = &pipeline.spec;
     let object = context.object;
     let identity = spec.kafka.identity.clone().unwrap_or_else(|| format!("{}.{}", object.namespace, object.name));
@@ -138,7 +142,7 @@ impl<'a> Context<'a> {
         let name = name.unwrap_or("UTC");
         name.parse().unwrap_or_else(|_| {
             let guess = did_you_mean(name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
-            self.refuse(path, format!("no time zone \"{name}\"; expected a name such as Europe/Berlin.{guess}"));
+            self.refuse(path, format!("no time zone \"{name}\"; expected a name such as Europe/Berlin{guess}"));
             chrono_tz::UTC
         })
     }

@@ -25,6 +25,9 @@ pub(crate) const TIME_OF_DAY: &str = "^([01][0-9]|2[0-3]):[0-5][0-9]$";
 pub struct Chosen {}
 
 /// A field that is known, accepted by the API server, and refused by `resolve`: it does not run yet.
+///
+/// Its schema has a type, even where nothing more is known: rules cannot see a field without one. An object unless
+/// `schema_with` says otherwise.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NotYet(Value);
@@ -39,8 +42,28 @@ impl JsonSchema for NotYet {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"x-kubernetes-preserve-unknown-fields": true})
+        json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
     }
+}
+
+/// Schema of a [`NotYet`] that is a text.
+pub(crate) fn text_not_yet(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "maxLength": 253})
+}
+
+/// Schema of a [`NotYet`] that is a number.
+pub(crate) fn number_not_yet(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "number"})
+}
+
+/// Schema of a [`NotYet`] that is a list of objects.
+pub(crate) fn list_not_yet(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 64,
+        "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+        "x-kubernetes-list-type": "atomic"
+    })
 }
 
 /// An object that is handed on as it is, such as a pod template.

@@ -2,16 +2,17 @@
 //! run yet, then the CEL rules. Every problem, not the first.
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
 
-use kube_cel::ErrorKind;
+use kube_cel::{CompiledSchema, ErrorKind, compile_schema};
 use regex::Regex;
 use serde_json::{Map, Value};
 
 use crate::classes::{Class, class_of, value_is_not_yet};
 use crate::duration::{self, Duration};
 use crate::generate;
-use crate::load::Object;
-use crate::problem::{Problem, related};
+use crate::load::{Kind, Object};
+use crate::problem::{Problem, inside, related};
 use crate::schema;
 use crate::suggest::did_you_mean;
 
@@ -39,18 +40,30 @@ pub(crate) fn check(object: &Object) -> Checked {
     }
     let Walk { mut problems, broken, .. } = walk;
     if !broken {
-        problems.extend(rules(object, schema, &value, &problems));
+        problems.extend(rules(object, &value, &problems));
     }
     Checked { problems, value: (!broken).then_some(value) }
 }
 
+static PIPELINE_RULES: LazyLock<CompiledSchema> =
+    LazyLock::new(|| compile_schema(generate::schema(Kind::AnomalyPipeline)));
+static MODEL_RULES: LazyLock<CompiledSchema> = LazyLock::new(|| compile_schema(generate::schema(Kind::DetectionModel)));
+
+fn rules_of(kind: Kind) -> &'static CompiledSchema {
+    match kind {
+        Kind::AnomalyPipeline => &PIPELINE_RULES,
+        Kind::DetectionModel => &MODEL_RULES,
+    }
+}
+
 /// The CEL rules, but for objects in which something is already wrong: their answer would only confuse.
-fn rules(object: &Object, schema: &Value, value: &Value, known: &[Problem]) -> Vec<Problem> {
-    let Err(errors) = kube_cel::validate(schema, value, None) else { return Vec::new() };
+fn rules(object: &Object, value: &Value, known: &[Problem]) -> Vec<Problem> {
+    let Err(errors) = kube_cel::validate_compiled(rules_of(object.kind), value, None) else { return Vec::new() };
     let news = errors.into_iter().filter(|error| !known.iter().any(|p| related(&p.path, &error.field_path)));
     news.map(|error| match error.kind {
         ErrorKind::ValidationFailure => object.problem(&error.field_path, error.message),
-        _ => object.problem(&error.field_path, format!("failed to evaluate the rule `{}`: {}", error.rule, error.message)),
+        _ => object
+            .problem(&error.field_path, format!("failed to evaluate the rule `{}`: {}", error.rule, error.message)),
     })
     .collect()
 }
@@ -76,18 +89,23 @@ impl Walk<'_> {
         let unknown: Vec<String> = members.keys().filter(|name| !KNOWN.contains(&name.as_str())).cloned().collect();
         for name in unknown {
             let guess = did_you_mean(&name, KNOWN);
-            self.refuse(&name, format!("unknown field; expected one of {}.{guess}", KNOWN.join(", ")));
+            self.refuse(&name, format!("unknown field; expected one of {}{guess}", KNOWN.join(", ")));
             members.remove(&name);
         }
         if !members.contains_key("spec") {
             self.broken = true;
         }
         for name in ["annotations", "labels"] {
-            let Some(Value::Object(entries)) = members.get_mut("metadata").and_then(|m| m.get_mut(name)) else { continue };
+            let Some(Value::Object(entries)) = members.get_mut("metadata").and_then(|m| m.get_mut(name)) else {
+                continue;
+            };
             let wrong: Vec<String> = entries.iter().filter(|(_, v)| !v.is_string()).map(|(k, _)| k.clone()).collect();
             for key in wrong {
                 let found = entries.remove(&key).map(|value| shown(&value)).unwrap_or_default();
-                self.refuse(&format!("metadata.{name}.{key}"), format!("expected a text, found {found}; put it in quotes"));
+                self.refuse(
+                    &format!("metadata.{name}.{key}"),
+                    format!("expected a text, found {found}; put it in quotes"),
+                );
             }
         }
     }
@@ -127,7 +145,7 @@ impl Walk<'_> {
         if !values.contains(value) {
             let known: Vec<String> = values.iter().filter(|v| supported(v)).map(plain).collect();
             let guess = value.as_str().map_or_else(String::new, |v| did_you_mean(v, known.iter().map(String::as_str)));
-            self.refuse(path, format!("expected one of {}; found {}.{guess}", known.join(", "), shown(value)));
+            self.refuse(path, format!("expected one of {}; found {}{guess}", known.join(", "), shown(value)));
             return false;
         }
         if !supported(value) {
@@ -173,7 +191,7 @@ impl Walk<'_> {
         let guess = did_you_mean(name, names.iter().copied());
         let message = match names.as_slice() {
             [] => "unknown field; expected none".to_owned(),
-            names => format!("unknown field; expected one of {}.{guess}", names.join(", ")),
+            names => format!("unknown field; expected one of {}{guess}", names.join(", ")),
         };
         self.refuse(path, message);
     }
@@ -186,7 +204,8 @@ impl Walk<'_> {
             }
             complete = false;
             let field = format!("{path}.{name}");
-            if !self.problems.iter().any(|problem| problem.path == field) {
+            // A field that was taken out because of what is in it has been reported.
+            if !self.problems.iter().any(|problem| inside(&problem.path, &field)) {
                 let takes = generate::in_words(&schema["properties"][name]);
                 self.refuse(&field, format!("required, but missing; expected {}", with_article(&takes)));
             }
@@ -244,9 +263,11 @@ impl Walk<'_> {
     fn text(&mut self, schema: &Value, value: &Value, path: &str) -> bool {
         let pattern = schema.get("pattern").and_then(Value::as_str);
         let Some(text) = value.as_str() else {
+            if pattern == Some(duration::PATTERN) {
+                return self.wrong(path, "a duration with its unit, such as 30s", value);
+            }
             let hint = if value.is_number() || value.is_boolean() { "; put it in quotes" } else { "" };
-            let expected = if pattern == Some(duration::PATTERN) { "a duration such as 30s" } else { "a text" };
-            self.refuse(path, format!("expected {expected}, found {}{hint}", shown(value)));
+            self.refuse(path, format!("expected a text, found {}{hint}", shown(value)));
             return false;
         };
         if pattern == Some(duration::PATTERN) {
@@ -258,7 +279,10 @@ impl Walk<'_> {
         if let Some(most) = bound(schema, "maxLength").filter(|most| length > *most) {
             self.refuse(path, format!("expected at most {most} characters, found {length}"));
         } else if bound(schema, "minLength").is_some_and(|least| length < least) {
-            self.refuse(path, if length == 0 { "must not be empty".to_owned() } else { format!("\"{text}\" is too short") });
+            self.refuse(
+                path,
+                if length == 0 { "must not be empty".to_owned() } else { format!("\"{text}\" is too short") },
+            );
         } else if let Some(pattern) = pattern
             && Regex::new(pattern).is_ok_and(|regex| !regex.is_match(text))
         {

@@ -90,7 +90,8 @@ impl<'a> Reader<'a> {
         lines.entry(path.to_owned()).or_insert(line);
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let quoted = style != ScalarStyle::Plain || tag.as_ref().is_some_and(|t| t.core_suffix() == Some("str"));
+                let quoted =
+                    style != ScalarStyle::Plain || tag.as_ref().is_some_and(|t| t.core_suffix() == Some("str"));
                 let value = if quoted { Value::String(text.into_owned()) } else { plain(&text, line)? };
                 (value, anchor)
             }
@@ -259,7 +260,7 @@ mod tests {
             assert_eq!(error.line, line, "{error:?}");
             assert!(error.message.contains(part), "{error:?}");
         };
-        check("a: 1\nb: [1, 2\n", 3, "column");
+        check("a: 1\nb: [1, 2\n", 2, "unclosed");
         check("a: 1\nb:\n  c: 1\n  c: 2\n", 4, "b.c: given twice");
         check("a: &x {b: 1}\nc:\n  <<: *x\n", 3, "merge keys");
         check("a: .nan\n", 1, "finite");

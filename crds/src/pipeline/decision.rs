@@ -104,6 +104,7 @@ pub struct Severity {
     pub one_in: Option<u64>,
     /// An alert budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::number_not_yet")]
     pub per_day: Option<NotYet>,
 }
 

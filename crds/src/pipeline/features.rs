@@ -52,6 +52,7 @@ pub struct Feature {
     pub aggregate: Option<Aggregate>,
     /// Which percentile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::number_not_yet")]
     pub percentile: Option<NotYet>,
     /// The events of this long, up to the current one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,7 +68,7 @@ pub struct Feature {
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     pub where_true: Option<String>,
-    /// The place in a cycle, as sine and cosine.
+    /// The place in a cycle of the calendar, as sine and cosine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seasonal: Option<Seasonal>,
     /// The cycle's time zone, an IANA name; UTC when absent.
@@ -80,6 +81,7 @@ pub struct Feature {
     pub expression: Option<String>,
     /// A column of a lookup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::text_not_yet")]
     pub lookup: Option<NotYet>,
 }
 
@@ -123,7 +125,7 @@ pub enum Aggregate {
     Frequency,
 }
 
-/// A cycle of the calendar.
+/// The place in a cycle of the calendar, as sine and cosine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Seasonal {

@@ -208,6 +208,7 @@ pub struct Delivery {
     pub commit_interval: Duration,
     /// Longest replay after a crash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::text_not_yet")]
     pub max_recovery_time: Option<NotYet>,
 }
 

@@ -106,6 +106,7 @@ pub struct StartFrom {
     pub time: Option<String>,
     /// Fold that much history silently first, so that keys are warm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::text_not_yet")]
     pub learn_from: Option<NotYet>,
 }
 

@@ -125,10 +125,13 @@ fn minutes(at: &str) -> u16 {
 fn scope(plan: &Plan) -> NameScope {
     let column = |name: &str, kind| (format!("features.{name}"), kind);
     let columns = plan.columns().iter().map(|c| {
-        column(&c.name, match c.kind {
-            FieldKind::Number => Kind::Number,
-            FieldKind::Text => Kind::Text,
-        })
+        column(
+            &c.name,
+            match c.kind {
+                FieldKind::Number => Kind::Number,
+                FieldKind::Text => Kind::Text,
+            },
+        )
     });
     let others = [("key", Kind::Text), ("surprise", Kind::Number), ("severity", Kind::Text)];
     let others = others.into_iter().map(|(name, kind)| (name.to_owned(), kind));

@@ -85,7 +85,7 @@ fn bind_one(
             .collect();
         let guess = did_you_mean(wanted, names.iter().copied());
         let found = known_names(Kind::DetectionModel, &names);
-        context.refuse(&format!("{path}.modelRef.name"), format!("no DetectionModel \"{wanted}\"; {found}.{guess}"));
+        context.refuse(&format!("{path}.modelRef.name"), format!("no DetectionModel \"{wanted}\"; {found}{guess}"));
         return None;
     };
     let spec = entry.spec.as_ref()?;
@@ -146,7 +146,7 @@ fn columns(
             let declared = features.names.join(", ");
             let guess = did_you_mean(name, features.names.iter().map(String::as_str));
             let what = if given.is_some() { "no feature" } else { "the model's input has no feature" };
-            context.refuse(&place, format!("{what} \"{name}\"; declared: {declared}.{guess}"));
+            context.refuse(&place, format!("{what} \"{name}\"; declared: {declared}{guess}"));
             whole = false;
             continue;
         };
@@ -188,8 +188,7 @@ fn detector(detector: &api::Detector) -> Option<DetectorSpec> {
         every_ms: count.every.map_or(300_000, Duration::ms),
         half_life: count.half_life.unwrap_or(288.0),
     });
-    let ewma =
-        detector.ewma.as_ref().map(|ewma| DetectorSpec::Ewma { half_life: ewma.half_life.unwrap_or(100.0) });
+    let ewma = detector.ewma.as_ref().map(|ewma| DetectorSpec::Ewma { half_life: ewma.half_life.unwrap_or(100.0) });
     let threshold = detector.threshold.as_ref().map(|threshold| DetectorSpec::Threshold {
         above: threshold.above,
         below: threshold.below,

@@ -3,9 +3,7 @@
 use super::{Context, LONGEST, MILLISECOND, SECOND};
 use crate::duration::Duration;
 use crate::pipeline::outputs as api;
-use crate::worker_config::{
-    Alerts, DeadLetter, Delivery, Guarantee, ManagedBy, Outputs, Results, ResultsMode, Topics,
-};
+use crate::worker_config::{Alerts, DeadLetter, Delivery, Guarantee, ManagedBy, Outputs, Results, ResultsMode, Topics};
 
 /// Longest name of a topic.
 const LONGEST_NAME: usize = 249;

@@ -21,16 +21,15 @@ pub(super) fn resolve(context: &mut Context<'_>, source: &api::Source, paths: &m
             api::Partitioning::Verified => Partitioning::Verified,
             api::Partitioning::Trusted => Partitioning::Trusted,
         },
-        timestamp: source.timestamp.as_ref().map(|timestamp| Timestamp {
-            path: paths.intern(&timestamp.path),
-            unit: unit(timestamp.unit),
-        }),
+        timestamp: source
+            .timestamp
+            .as_ref()
+            .map(|timestamp| Timestamp { path: paths.intern(&timestamp.path), unit: unit(timestamp.unit) }),
         allowed_lateness_ms: context.within("spec.source.allowedLateness", source.allowed_lateness, nothing, DAY),
         max_future_skew_ms: context.within("spec.source.maxFutureSkew", source.max_future_skew, nothing, DAY),
-        deduplicate_ms: source
-            .deduplicate
-            .as_ref()
-            .map(|deduplicate| context.within("spec.source.deduplicate.window", deduplicate.window, MILLISECOND, LONGEST)),
+        deduplicate_ms: source.deduplicate.as_ref().map(|deduplicate| {
+            context.within("spec.source.deduplicate.window", deduplicate.window, MILLISECOND, LONGEST)
+        }),
         key_expiry_ms: context.within("spec.source.keyExpiry", source.key_expiry, SECOND, LONGEST),
         max_keys_per_partition: source.max_keys_per_partition as usize,
         fields,
