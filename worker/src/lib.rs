@@ -1,16 +1,37 @@
 //! The streaming engine: takes the records of a source topic, folds them into windows and detectors, scores,
 //! decides, and commits results, alerts, dead letters and offsets as one transaction.
+//!
+//! [`start`] runs a worker. [`pipeline`] is the flow of one record and of one tick; each step has a file of its name.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
-pub mod outcome;
-pub mod outputs;
-pub mod ports;
-pub mod clock;
 pub mod pipeline;
+
+mod take;
 mod decode;
 mod window;
 pub mod score;
 pub mod decide;
 mod emit;
+mod commit;
+
 pub mod shard;
+pub mod clock;
+mod lane;
+mod ownership;
+mod control;
+mod worker;
+
+pub mod outcome;
+pub mod outputs;
+pub mod ports;
+mod backoff;
+
+pub mod status;
+mod metrics;
+
+pub mod adapters;
+
+pub use adapters::development_broker::{DevelopmentBroker, PARTITION_BYTES};
+pub use status::Status;
+pub use worker::{ClockKind, Options, StartError, StopError, Worker, start};

@@ -23,16 +23,27 @@ use faultline_features::recycle;
 use crate::decide::{self, Anomaly, ModelSet, MuteFacts, Verdict};
 use crate::decode::{self, Decoded, Rejected, Slots, Unfit};
 use crate::emit::{self, AlertState, Closing, Judged, close_reason};
+use crate::commit::commit;
+use crate::lane::Lane;
 use crate::outcome::Outcome;
 use crate::outputs::{Output, Outputs, Topic};
-use crate::ports::RawEvent;
+use crate::ports::{RawEvent, Sink, Source};
 use crate::score;
 use crate::shard::{KeyState, Purpose, Shard, Sighting};
+use crate::take::take as take_records;
 use crate::window;
 
 pub use crate::shard::Trip;
 pub use scratch::Scratch;
 use scratch::Work;
+
+/// One tick of a lane: take ► fold each record ► timers of silent partitions ► commit.
+pub(crate) fn tick<S: Source, K: Sink>(lane: &mut Lane<S, K>) {
+    lane.begin_tick();
+    take_records(lane, fold);
+    lane.turn_silent_shards(turn);
+    commit(lane);
+}
 
 /// Folds one record: decode ► window ► score ► decide ► emit. Counts the outcome and moves the shard's next offset.
 ///

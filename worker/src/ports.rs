@@ -52,17 +52,12 @@ impl RecordTime {
 pub enum Taken<'a> {
     /// A record.
     Record(RawEvent<'a>),
-    /// The partition has been read up to its end, `offset` is the next one to come.
-    EndOfPartition {
-        /// Source partition.
-        partition: i32,
-        /// The next offset.
-        offset: i64,
-    },
     /// The partition cannot be read; the text says why.
     Failed {
         /// Source partition, −1 when it concerns the whole client.
         partition: i32,
+        /// The position does not exist any more: the source's retention has passed it.
+        gone: bool,
         /// The client's words.
         reason: String,
     },
@@ -72,6 +67,10 @@ pub enum Taken<'a> {
 pub trait Source {
     /// Hands over what is queued, waiting at most `wait` for the first; returns how many were handed over.
     fn take(&mut self, wait: Duration, each: &mut dyn FnMut(Taken<'_>)) -> usize;
+
+    /// Whether everything that the partition holds has been handed over. False while a transaction is open behind the
+    /// last record that may be read: that would look like silence.
+    fn is_at_end(&mut self, partition: i32) -> bool;
 }
 
 /// A source partition and the offset at which reading goes on.
@@ -85,15 +84,32 @@ pub struct Position {
 
 /// Makes a tick visible.
 pub trait Sink {
+    /// What proves that the partitions are still ours: taken from the same moment as their epochs.
+    type Fence;
+
     /// Writes the outputs and the positions as one unit.
+    ///
+    /// `cancelled` is asked during every wait: once it says yes, the sink gives up and answers [`CommitError::Lost`].
     ///
     /// # Errors
     /// [`CommitError`] says what is known of the tick and what the lane has to do.
-    fn commit(&mut self, outputs: &Outputs, positions: &[Position]) -> Result<(), CommitError>;
+    fn commit(
+        &mut self,
+        outputs: &Outputs,
+        positions: &[Position],
+        fence: &Self::Fence,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<(), CommitError>;
+
+    /// The committed positions of partitions, once no transaction is pending on them.
+    ///
+    /// # Errors
+    /// [`CommitError::Lost`] when cancelled, [`CommitError::Aborted`] with the client's words otherwise.
+    fn committed(&mut self, partitions: &[i32], cancelled: &dyn Fn() -> bool) -> Result<Vec<Position>, CommitError>;
 }
 
 /// Why a tick was not acknowledged.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum CommitError {
     /// Nothing of it is visible; the same tick may be sent again.
     #[error("the transaction was aborted: {0}")]
@@ -101,7 +117,7 @@ pub enum CommitError {
     /// Nobody knows; the producer has been replaced, the committed positions tell.
     #[error("the outcome of the transaction is unknown: {0}")]
     InDoubt(String),
-    /// The partitions are not ours any more.
-    #[error("the partitions were taken away: {0}")]
-    Lost(String),
+    /// A partition of the tick is being taken away: nothing more is written for it.
+    #[error("given up because partitions are being taken away")]
+    Lost,
 }

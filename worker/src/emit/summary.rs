@@ -77,14 +77,14 @@ impl Display for What<'_> {
     }
 }
 
-/// `8 to 120`, `at most 2`, `at least 3`.
+/// `8 to 120`, `at least 3`, and for a count of events `at most 2`.
 struct Usual([f64; 2], bool);
 
 impl Usual {
     fn of(encoder: &Encoder, judged: &Judged<'_>, item: &Explained) -> Option<Self> {
         let expected = item.expected.filter(|_| !encoder.hides(Value::number(item.value), judged.fields))?;
         let known = expected[0].is_finite() || expected[1].is_finite();
-        known.then_some(Self(expected, encoder.models[item.model].every_ms.is_some()))
+        known.then_some(Self(expected, item.column.is_none()))
     }
 }
 
@@ -92,7 +92,7 @@ impl Display for Usual {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self([low, high], counts) = *self;
         match (low.is_finite(), high.is_finite()) {
-            (true, true) if counts && low <= 0.0 => write!(f, "at most {}", Rounded(high)),
+            (true, true) if counts && low <= 0.0 => write!(f, "at most {}", Rounded(high.floor())),
             (true, true) => write!(f, "{} to {}", Rounded(low), Rounded(high)),
             (true, false) => write!(f, "at least {}", Rounded(low)),
             _ => write!(f, "at most {}", Rounded(high)),

@@ -1,0 +1,10 @@
+//! The technologies behind the ports: Kafka through librdkafka, HTTP through axum.
+
+pub mod development_broker;
+pub(crate) mod http_status;
+pub mod kafka_client;
+pub(crate) mod kafka_group;
+pub mod kafka_native;
+pub(crate) mod kafka_sink;
+pub(crate) mod kafka_start;
+pub(crate) mod kafka_topics;

@@ -1,0 +1,195 @@
+//! The group consumer: answers assignments and revocations inside librdkafka's rebalance callback.
+//!
+//! On every assignment, in this order: each partition's queue is forwarded to its lane, the partitions are assigned
+//! at their end and paused at once; nothing is read until the control thread has found where each shard starts, has
+//! sought there and resumed. On a revocation the lanes let go first; only then does the group learn of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, TopicPartitionList};
+use tracing::{debug, error, info, warn};
+
+use super::kafka_native::{GroupMetadata, LaneTarget};
+use crate::ownership::{Epoch, Ownership, Snapshot, lock};
+use crate::status::Board;
+
+/// The consumer of the control thread.
+pub(crate) type GroupConsumer = BaseConsumer<GroupContext>;
+
+/// A lane that has not let go of its partitions after this long ends the process: another worker is about to get them.
+pub(crate) const RELEASE_LIMIT: Duration = Duration::from_secs(5);
+
+/// What the rebalance callback works on.
+pub(crate) struct GroupContext {
+    topic: String,
+    ownership: Arc<Ownership<Arc<GroupMetadata>>>,
+    board: Arc<Board>,
+    lanes: OnceLock<Vec<LaneTarget>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    last_epoch: Epoch,
+    epochs: BTreeMap<i32, Epoch>,
+    // Assigned, and not yet asked where to start.
+    fresh: Vec<(i32, Epoch)>,
+    // Lanes are gone, nobody answers a release any more.
+    stopping: bool,
+}
+
+impl GroupContext {
+    /// A context for a source topic; the lanes are made known by [`GroupContext::set_lanes`] before subscribing.
+    #[must_use]
+    pub(crate) fn new(topic: &str, ownership: Arc<Ownership<Arc<GroupMetadata>>>, board: Arc<Board>) -> Self {
+        Self { topic: topic.to_owned(), ownership, board, lanes: OnceLock::new(), state: Mutex::default() }
+    }
+
+    /// The queues that partitions are forwarded to. The first call counts.
+    pub(crate) fn set_lanes(&self, lanes: Vec<LaneTarget>) {
+        drop(self.lanes.set(lanes));
+    }
+
+    /// From now on a revocation does not wait for lanes: they have ended.
+    pub(crate) fn lanes_have_ended(&self) {
+        lock(&self.state).stopping = true;
+    }
+
+    /// Partitions assigned since the last call.
+    pub(crate) fn take_fresh(&self) -> Vec<(i32, Epoch)> {
+        std::mem::take(&mut lock(&self.state).fresh)
+    }
+
+    /// Starts a partition of ours from the beginning, as if it had just been assigned.
+    ///
+    /// # Errors
+    /// The client's words.
+    pub(crate) fn renew(&self, consumer: &GroupConsumer, partition: i32) -> Result<(), KafkaError> {
+        if self.epoch(partition).is_none() {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&self.topic, partition);
+        consumer.incremental_unassign(&list)?;
+        self.assigned(consumer, &list);
+        Ok(())
+    }
+
+    /// The epoch of a partition that is ours.
+    pub(crate) fn epoch(&self, partition: i32) -> Option<Epoch> {
+        lock(&self.state).epochs.get(&partition).copied()
+    }
+
+    /// Publishes what is owned now, with the membership of this moment.
+    pub(crate) fn publish(&self, consumer: &GroupConsumer, draining: &[i32]) {
+        let fence = GroupMetadata::of(consumer.client()).filter(GroupMetadata::is_member).map(Arc::new);
+        let epochs = lock(&self.state).epochs.clone();
+        self.ownership.publish(Snapshot { epochs, draining: draining.iter().copied().collect(), fence });
+    }
+
+    /// Publishes again when the membership has changed without a change of partitions.
+    pub(crate) fn refresh(&self, consumer: &GroupConsumer) {
+        let now = GroupMetadata::of(consumer.client()).filter(GroupMetadata::is_member);
+        let published = self.ownership.snapshot();
+        let identity = |metadata: &GroupMetadata| (metadata.generation(), metadata.member());
+        if now.as_ref().map(identity) != published.fence.as_deref().map(identity) {
+            self.publish(consumer, &[]);
+        }
+    }
+
+    fn assigned(&self, consumer: &GroupConsumer, list: &TopicPartitionList) {
+        let partitions = partitions(list);
+        let mut at_end = TopicPartitionList::new();
+        for partition in &partitions {
+            if let Some(lane) = self.lanes.get().and_then(|lanes| lanes.get(self.ownership.lane_of(*partition))) {
+                lane.forward(consumer.client(), &self.topic, *partition);
+            }
+            if let Err(error) = at_end.add_partition_offset(&self.topic, *partition, Offset::End) {
+                error!(partition, %error, "failed to note an assigned partition");
+            }
+        }
+        if let Err(error) = consumer.incremental_assign(&at_end) {
+            error!(%error, "failed to take the assignment");
+            return;
+        }
+        if let Err(error) = consumer.pause(&at_end) {
+            error!(%error, "failed to pause the assigned partitions");
+        }
+        {
+            let mut state = lock(&self.state);
+            for partition in &partitions {
+                state.last_epoch += 1;
+                let epoch = state.last_epoch;
+                state.epochs.insert(*partition, epoch);
+                state.fresh.push((*partition, epoch));
+            }
+        }
+        self.publish(consumer, &[]);
+        info!(?partitions, "partitions assigned");
+    }
+
+    fn revoked(&self, consumer: &GroupConsumer, list: &TopicPartitionList) {
+        let partitions = partitions(list);
+        let lost = consumer.assignment_lost();
+        self.publish(consumer, &partitions);
+        let stopping = lock(&self.state).stopping;
+        if !stopping && !self.ownership.release(&partitions, RELEASE_LIMIT) {
+            error!(?partitions, "a lane did not let go of its partitions in time, ending the process");
+            std::process::abort();
+        }
+        {
+            let mut state = lock(&self.state);
+            state.epochs.retain(|partition, _| !partitions.contains(partition));
+            state.fresh.retain(|(partition, _)| !partitions.contains(partition));
+        }
+        self.board.forget_partitions(&partitions);
+        if let Err(error) = consumer.incremental_unassign(list) {
+            error!(%error, "failed to give up the partitions");
+        }
+        self.publish(consumer, &[]);
+        if lost {
+            warn!(?partitions, "partitions lost: the group went on without this worker; what was not committed is done again by their new owner");
+        } else {
+            info!(?partitions, "partitions given up");
+        }
+    }
+}
+
+fn partitions(list: &TopicPartitionList) -> Vec<i32> {
+    list.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect()
+}
+
+impl ConsumerContext for GroupContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        match code {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assigned(consumer, list),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.revoked(consumer, list),
+            other => warn!(code = ?other, "the group could not be joined, trying again"),
+        }
+    }
+}
+
+impl ClientContext for GroupContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.board.broker_trouble(&error.to_string(), reason);
+    }
+}
+
+/// The client library's own log lines, one level lower than it thinks: what concerns a user is said by the worker.
+pub(crate) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => warn!(facility, "kafka client: {message}"),
+        _ => debug!(facility, "kafka client: {message}"),
+    }
+}

@@ -1,0 +1,475 @@
+//! Makes ticks visible: one Kafka transaction each, or, at least once, outputs first and offsets after them.
+//!
+//! Order of a transaction: begin, produce, drain, offsets, commit. What can go wrong, and what follows:
+//!
+//! * *retriable*: the same call again;
+//! * *abort demanded* (a rebalance raises `ILLEGAL_GENERATION`): abort, the lane sends the kept tick again;
+//! * *fatal, unknown, or the commit timed out*: a new producer with the same transactional id; `init_transactions`
+//!   decides the old transaction and fences its owner; the committed positions tell what became of it.
+//!   A commit whose outcome is unknown is never tried again on the same producer.
+//!
+//! Every wait is cut into slices and asks whether the partitions are being taken away.
+
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tracing::warn;
+
+use super::kafka_group::{GroupConsumer, log_line};
+use super::kafka_native::{self as native, GroupMetadata, Header, MOST_HEADERS, TopicHandle, TransactionFailure};
+use super::kafka_topics::Layout;
+use crate::backoff::Backoff;
+use crate::outputs::{Output, Outputs, Topic};
+use crate::ownership::lock;
+use crate::ports::{CommitError, Position, Sink};
+
+/// Longest single wait inside the client: a lane has to answer a revocation within seconds.
+const SLICE: Duration = Duration::from_millis(500);
+/// A commit that was not answered after this long is in doubt.
+const COMMIT: Duration = Duration::from_secs(3);
+/// An open transaction of a dead worker is aborted by the broker after this long.
+const TRANSACTION_TIMEOUT_MS: &str = "5000";
+
+/// How offsets get to the broker.
+#[derive(Clone)]
+pub(crate) enum Guarantee {
+    /// In the transaction of the outputs. With the development broker, whose transactions are stubs, the offsets are
+    /// committed plainly too.
+    ExactlyOnce {
+        /// Commit plainly too.
+        development: bool,
+    },
+    /// After the outputs were acknowledged.
+    AtLeastOnce,
+}
+
+/// What a sink is made from.
+#[derive(Clone)]
+pub(crate) struct SinkConfig {
+    /// Settings of the connection.
+    pub(crate) client: ClientConfig,
+    /// Transactional id: one per lane and worker.
+    pub(crate) transactional_id: String,
+    /// Group id of the offsets.
+    pub(crate) group: String,
+    /// Source topic of the offsets.
+    pub(crate) source: String,
+    /// Header `faultline-pipeline`.
+    pub(crate) pipeline: String,
+    /// The guarantee.
+    pub(crate) guarantee: Guarantee,
+    /// Partitions and limits of the output topics, as the worker last saw them.
+    pub(crate) layout: Arc<RwLock<Layout>>,
+}
+
+/// The Kafka side of a lane's commits.
+pub(crate) struct KafkaSink {
+    config: SinkConfig,
+    consumer: Arc<GroupConsumer>,
+    positions: BaseConsumer,
+    producer: Option<Ready>,
+}
+
+struct Ready {
+    producer: Arc<BaseProducer<Deliveries>>,
+    handles: [TopicHandle; 4],
+}
+
+/// Counts deliveries that failed; only failures are reported.
+#[derive(Default)]
+struct Deliveries {
+    failed: AtomicU64,
+    last: Mutex<String>,
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+
+    fn error(&self, _error: KafkaError, reason: &str) {
+        tracing::debug!("kafka producer: {reason}");
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+            *lock(&self.last) = error.to_string();
+        }
+    }
+}
+
+impl KafkaSink {
+    /// A sink whose producer is made with the first commit.
+    ///
+    /// # Errors
+    /// The client's words when its settings are refused.
+    pub(crate) fn new(config: SinkConfig, consumer: Arc<GroupConsumer>) -> Result<Self, KafkaError> {
+        let positions = config
+            .client
+            .clone()
+            .set("group.id", &config.group)
+            .set("enable.auto.commit", "false")
+            .set("isolation.level", "read_committed")
+            .create()?;
+        Ok(Self { config, consumer, positions, producer: None })
+    }
+
+    fn settings(&self) -> ClientConfig {
+        let mut settings = self.config.client.clone();
+        let largest = self.layout_of(|layout| layout.limits.iter().copied().max().unwrap_or(1 << 20));
+        let smallest = self.layout_of(|layout| layout.limits.iter().copied().min().unwrap_or(1 << 20));
+        settings
+            .set("enable.idempotence", "true")
+            .set("linger.ms", "0")
+            .set("batch.num.messages", "10000")
+            .set("batch.size", smallest.min(1_000_000).to_string())
+            .set("message.max.bytes", (largest + (1 << 16)).to_string())
+            .set("compression.type", "snappy")
+            .set("retry.backoff.ms", "10")
+            .set("delivery.report.only.error", "true")
+            .set("queue.buffering.max.messages", "1000000")
+            .set("queue.buffering.max.kbytes", "262144");
+        if matches!(self.config.guarantee, Guarantee::ExactlyOnce { .. }) {
+            settings.set("transactional.id", &self.config.transactional_id);
+            settings.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
+        } else {
+            settings.set("message.timeout.ms", "30000");
+        }
+        settings
+    }
+
+    fn layout_of<T>(&self, read: impl FnOnce(&Layout) -> T) -> T {
+        read(&self.config.layout.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// A producer that may begin a transaction: a new one is fenced in first.
+    fn ready(&mut self, cancelled: &dyn Fn() -> bool) -> Result<(), CommitError> {
+        let mut backoff = Backoff::new(Duration::from_millis(50), SLICE);
+        while self.producer.is_none() {
+            match self.connect(cancelled) {
+                Ok(ready) => self.producer = Some(ready),
+                Err(CommitError::Lost) => return Err(CommitError::Lost),
+                Err(error) => {
+                    warn!(%error, "failed to start a producer, trying again");
+                    pause(backoff.next_pause(), cancelled)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn connect(&self, cancelled: &dyn Fn() -> bool) -> Result<Ready, CommitError> {
+        let aborted = |error: &dyn std::fmt::Display| CommitError::Aborted(error.to_string());
+        let producer: BaseProducer<Deliveries> =
+            self.settings().create_with_context(Deliveries::default()).map_err(|e| aborted(&e))?;
+        let producer = Arc::new(producer);
+        if matches!(self.config.guarantee, Guarantee::ExactlyOnce { .. }) {
+            while let Err(error) = producer.init_transactions(SLICE) {
+                let retriable = matches!(&error, KafkaError::Transaction(e) if e.is_retriable());
+                if cancelled() {
+                    return Err(CommitError::Lost);
+                }
+                if !retriable {
+                    return Err(aborted(&error));
+                }
+            }
+        }
+        let names = self.layout_of(|layout| layout.names.clone());
+        let [results, alerts, dead, late] = names.map(|name| TopicHandle::new(&producer, &name));
+        match (results, alerts, dead, late) {
+            (Some(results), Some(alerts), Some(dead), Some(late)) => {
+                Ok(Ready { producer, handles: [results, alerts, dead, late] })
+            }
+            _ => Err(CommitError::Aborted("an output topic's name is not valid".to_owned())),
+        }
+    }
+
+    fn offsets(&self, positions: &[Position]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for position in positions {
+            // Fails only for names with a zero byte, which the configuration refuses.
+            drop(list.add_partition_offset(&self.config.source, position.partition, Offset::Offset(position.next_offset)));
+        }
+        list
+    }
+
+    fn transaction(
+        &mut self,
+        outputs: &Outputs,
+        positions: &[Position],
+        fence: &GroupMetadata,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<(), Broken> {
+        let offsets = self.offsets(positions);
+        let layout = self.config.layout.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let Some(ready) = &self.producer else { return Err(Broken::before("no producer")) };
+        let producer = &ready.producer;
+        producer.begin_transaction().map_err(|e| Broken::before(&e))?;
+        for output in outputs.records() {
+            write(ready, &layout, &self.config.pipeline, outputs, output, cancelled)?;
+        }
+        drain(producer, cancelled)?;
+        retry(cancelled, || native::send_offsets(producer, &offsets, fence, SLICE))?;
+        native::commit(producer, COMMIT).map_err(Broken::commit)
+    }
+
+    /// Outputs acknowledged first, then the offsets.
+    fn plainly(&mut self, outputs: &Outputs, positions: &[Position], cancelled: &dyn Fn() -> bool) -> Result<(), Broken> {
+        let layout = self.config.layout.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let Some(ready) = &self.producer else { return Err(Broken::before("no producer")) };
+        for output in outputs.records() {
+            write(ready, &layout, &self.config.pipeline, outputs, output, cancelled)?;
+        }
+        drain(&ready.producer, cancelled)?;
+        self.commit_offsets(positions).map_err(|e| Broken::before(&e))
+    }
+
+    fn commit_offsets(&self, positions: &[Position]) -> Result<(), KafkaError> {
+        self.consumer.commit(&self.offsets(positions), CommitMode::Sync)
+    }
+
+    /// Ends a transaction that did not work out.
+    fn give_up(&mut self, broken: Broken) -> CommitError {
+        let Some(ready) = self.producer.take() else { return broken.into_error() };
+        let plain = matches!(self.config.guarantee, Guarantee::AtLeastOnce);
+        // Only a producer that says so itself goes on; any other is replaced, which decides its transaction.
+        if plain || (broken.abortable && ready.producer.abort_transaction(SLICE * 4).is_ok()) {
+            self.producer = Some(ready);
+        }
+        broken.into_error()
+    }
+}
+
+impl Sink for KafkaSink {
+    type Fence = Arc<GroupMetadata>;
+
+    fn commit(
+        &mut self,
+        outputs: &Outputs,
+        positions: &[Position],
+        fence: &Self::Fence,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<(), CommitError> {
+        self.ready(cancelled)?;
+        match self.config.guarantee.clone() {
+            Guarantee::ExactlyOnce { development } => {
+                self.transaction(outputs, positions, fence, cancelled).map_err(|broken| self.give_up(broken))?;
+                if development {
+                    self.commit_offsets(positions).map_err(|e| CommitError::InDoubt(e.to_string()))?;
+                }
+                Ok(())
+            }
+            Guarantee::AtLeastOnce => {
+                self.plainly(outputs, positions, cancelled).map_err(|broken| self.give_up(broken))
+            }
+        }
+    }
+
+    fn committed(&mut self, partitions: &[i32], cancelled: &dyn Fn() -> bool) -> Result<Vec<Position>, CommitError> {
+        // The old transaction is decided by the new producer's start; only then do the positions mean anything.
+        self.ready(cancelled)?;
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(&self.config.source, *partition);
+        }
+        let found = self.positions.committed_offsets(list, SLICE * 4).map_err(|e| CommitError::Aborted(e.to_string()))?;
+        Ok(found
+            .elements()
+            .iter()
+            .filter_map(|element| match element.offset() {
+                Offset::Offset(next_offset) => Some(Position { partition: element.partition(), next_offset }),
+                _ => None,
+            })
+            .collect())
+    }
+}
+
+/// Why a tick was not written, and what may be done about it.
+struct Broken {
+    reason: String,
+    /// The producer may abort and go on.
+    abortable: bool,
+    /// The commit itself was on its way.
+    in_doubt: bool,
+    lost: bool,
+}
+
+impl Broken {
+    fn before(error: &(impl std::fmt::Display + ?Sized)) -> Self {
+        Self { reason: error.to_string(), abortable: true, in_doubt: false, lost: false }
+    }
+
+    fn cancelled() -> Self {
+        Self { lost: true, ..Self::before("cancelled") }
+    }
+
+    fn commit(failure: TransactionFailure) -> Self {
+        let abortable = failure.abort && !failure.fatal;
+        Self { reason: failure.to_string(), abortable, in_doubt: !abortable, lost: false }
+    }
+
+    fn into_error(self) -> CommitError {
+        match self {
+            Self { lost: true, .. } => CommitError::Lost,
+            Self { in_doubt: true, reason, .. } => CommitError::InDoubt(reason),
+            Self { reason, .. } => CommitError::Aborted(reason),
+        }
+    }
+}
+
+/// Waits, in short steps, unless cancelled.
+fn pause(length: Duration, cancelled: &dyn Fn() -> bool) -> Result<(), CommitError> {
+    let until = Instant::now() + length;
+    while Instant::now() < until {
+        if cancelled() {
+            return Err(CommitError::Lost);
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+fn retry(cancelled: &dyn Fn() -> bool, mut call: impl FnMut() -> Result<(), TransactionFailure>) -> Result<(), Broken> {
+    loop {
+        match call() {
+            Ok(()) => return Ok(()),
+            Err(_) if cancelled() => return Err(Broken::cancelled()),
+            Err(failure) if failure.retriable && !failure.fatal && !failure.abort => {}
+            Err(failure) => return Err(Broken { abortable: failure.abort && !failure.fatal, ..Broken::before(&failure) }),
+        }
+    }
+}
+
+/// Waits until the broker has acknowledged everything.
+fn drain(producer: &BaseProducer<Deliveries>, cancelled: &dyn Fn() -> bool) -> Result<(), Broken> {
+    let failures = &producer.context().failed;
+    while !native::flush(producer, SLICE) {
+        producer.poll(Duration::ZERO);
+        if cancelled() {
+            return Err(Broken::cancelled());
+        }
+        if failures.load(Ordering::Relaxed) > 0 {
+            break;
+        }
+    }
+    producer.poll(Duration::ZERO);
+    match failures.swap(0, Ordering::Relaxed) {
+        0 => Ok(()),
+        count => {
+            let last = lock(&producer.context().last).clone();
+            Err(Broken::before(&format!("{count} records were not delivered, the last one because: {last}")))
+        }
+    }
+}
+
+/// Bytes that a record takes beside its key, value and headers: batch header, varints, attributes.
+const RECORD_OVERHEAD: usize = 128;
+
+fn write(
+    ready: &Ready,
+    layout: &Layout,
+    pipeline: &str,
+    outputs: &Outputs,
+    output: &Output,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<(), Broken> {
+    let index = output.topic as usize;
+    let partition = match output.topic {
+        Topic::Results => output.partition,
+        _ => output.partition % layout.partitions[index].max(1),
+    };
+    let mut numbers = Numbers::default();
+    let mut headers = [Header { name: c"", value: b"" }; MOST_HEADERS];
+    let mut count = numbers.headers(&mut headers, layout, pipeline, outputs, output);
+    let key = output.key.as_ref().map(|span| outputs.bytes(span));
+    let mut value = output.value.as_ref().map(|span| outputs.bytes(span));
+    let size = RECORD_OVERHEAD
+        + key.map_or(0, <[u8]>::len)
+        + value.map_or(0, <[u8]>::len)
+        + headers[..count].iter().map(|header| header.name.count_bytes() + header.value.len() + 4).sum::<usize>();
+    if size > layout.limits[index] && output.rejection.is_some() {
+        headers[count] = Header { name: c"dlq.truncated", value: b"true" };
+        count += 1;
+        value = None;
+    }
+    loop {
+        match native::produce(&ready.producer, &ready.handles[index], partition, key, value, &headers[..count]) {
+            Ok(()) => return Ok(()),
+            Err(RDKafkaErrorCode::QueueFull) => {
+                // The buffer empties as the broker acknowledges; the poll serves failures meanwhile.
+                native::flush(&ready.producer, Duration::from_millis(10));
+                ready.producer.poll(Duration::ZERO);
+                if cancelled() {
+                    return Err(Broken::cancelled());
+                }
+            }
+            Err(code) => return Err(Broken::before(&code)),
+        }
+    }
+}
+
+/// Header values that have to be written out, kept beside the header list that borrows them.
+#[derive(Default)]
+struct Numbers {
+    source: String,
+    partition: String,
+    offset: String,
+    time: String,
+}
+
+impl Numbers {
+    fn headers<'a>(
+        &'a mut self,
+        headers: &mut [Header<'a>; MOST_HEADERS],
+        layout: &'a Layout,
+        pipeline: &'a str,
+        outputs: &'a Outputs,
+        output: &'a Output,
+    ) -> usize {
+        let mut count = 0;
+        let mut push = |name: &'static CStr, value: &'a [u8]| {
+            headers[count] = Header { name, value };
+            count += 1;
+        };
+        match &output.rejection {
+            None => {
+                self.source = format!("{}-{}-{}", layout.source, output.partition, output.offset);
+                push(c"faultline-source", self.source.as_bytes());
+                push(c"faultline-pipeline", pipeline.as_bytes());
+            }
+            Some(rejection) => {
+                self.partition = output.partition.to_string();
+                self.offset = output.offset.to_string();
+                self.time = output.record_time_ms.to_string();
+                push(c"dlq.topic", layout.source.as_bytes());
+                push(c"dlq.partition", self.partition.as_bytes());
+                push(c"dlq.offset", self.offset.as_bytes());
+                push(c"dlq.timestamp", self.time.as_bytes());
+                push(c"dlq.stage", rejection.stage.as_bytes());
+                if let Some(class) = rejection.class {
+                    push(c"dlq.error.class", class.name().as_bytes());
+                }
+                push(c"dlq.error.message", outputs.bytes(&rejection.message));
+            }
+        }
+        if let Some(trace) = &output.traceparent {
+            push(c"traceparent", outputs.bytes(trace));
+        }
+        count
+    }
+}

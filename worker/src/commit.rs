@@ -1,0 +1,125 @@
+//! The last step: makes the tick visible, whole, or drops what is not ours any more.
+//!
+//! ```text
+//!            ┌────────────── aborted: the same tick again, under the newest snapshot ◄─┐
+//! tick ─► still the epoch it was read under? ─► sink ─► acknowledged: counts go to the board
+//!            │ no: drop the shard                  └─► in doubt: ask for the committed positions
+//!            ▼                                            end = done · start = again · else restart the shard
+//! ```
+
+use std::time::{Duration, Instant};
+
+use crate::lane::Lane;
+use crate::ownership::{Ownership, Request};
+use crate::ports::{CommitError, Position, Sink, Source};
+
+/// Longest wait for a newer snapshot before the tick is sent again.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// Commits what the tick holds. Returns when it is visible or dropped.
+pub(crate) fn commit<S: Source, K: Sink>(lane: &mut Lane<S, K>) {
+    let began = Instant::now();
+    loop {
+        let snapshot = lane.ownership.snapshot();
+        let gone: Vec<i32> = lane
+            .shards
+            .iter()
+            .filter(|(partition, held)| snapshot.epochs.get(partition) != Some(&held.epoch))
+            .map(|(partition, _)| *partition)
+            .collect();
+        gone.into_iter().for_each(|partition| lane.drop_shard(partition));
+        let positions = lane.positions();
+        if positions.is_empty() {
+            break;
+        }
+        let cancelled = {
+            let (ownership, board, index) = (&lane.ownership, &lane.board, lane.index);
+            let positions = &positions;
+            move || {
+                board.lane_turned(index);
+                is_draining(ownership, positions)
+            }
+        };
+        let Some(fence) = &snapshot.fence else {
+            if cancelled() {
+                drop_draining(lane, &positions);
+            }
+            lane.ownership.wait_for_news(&snapshot, AGAIN);
+            continue;
+        };
+        let answer = match lane.sink.commit(&lane.outputs, &positions, fence, &cancelled) {
+            Err(CommitError::InDoubt(reason)) => {
+                lane.board.problem("commit", "CommitInDoubt", &format!("a commit was not answered ({reason}); asking what became of it"));
+                lane.sink.committed(&partitions(&positions), &cancelled).map(Some)
+            }
+            other => other.map(|()| None),
+        };
+        match answer {
+            Ok(None) => {
+                acknowledged(lane, &positions, began);
+                break;
+            }
+            Ok(Some(committed)) => {
+                if settle(lane, &positions, &committed) {
+                    acknowledged(lane, &positions, began);
+                    break;
+                }
+            }
+            Err(CommitError::Lost) => drop_draining(lane, &positions),
+            Err(error) => {
+                let message = format!("{error}; the same tick is sent again, nothing is lost");
+                lane.board.problem("commit", "CommitAborted", &message);
+                lane.board.lane_turned(lane.index);
+                if is_draining(&lane.ownership, &positions) {
+                    drop_draining(lane, &positions);
+                }
+                lane.ownership.wait_for_news(&snapshot, AGAIN);
+            }
+        }
+    }
+    lane.outputs.clear();
+    lane.last_commit = Instant::now();
+}
+
+/// After a doubt: true if the tick is visible. Shards whose position fits neither its start nor its end start again.
+fn settle<S: Source, K: Sink>(lane: &mut Lane<S, K>, positions: &[Position], committed: &[Position]) -> bool {
+    if positions.iter().all(|position| committed.contains(position)) {
+        return true;
+    }
+    for position in positions {
+        let start = lane.shards.get(&position.partition).map(|held| held.committed);
+        let found = committed.iter().find(|c| c.partition == position.partition).map(|c| c.next_offset);
+        if start != found {
+            lane.ownership.ask(Request::Restart(position.partition));
+            lane.drop_shard(position.partition);
+        }
+    }
+    false
+}
+
+fn acknowledged<S: Source, K: Sink>(lane: &mut Lane<S, K>, positions: &[Position], began: Instant) {
+    for position in positions {
+        if let Some(held) = lane.shards.get_mut(&position.partition) {
+            held.committed = position.next_offset;
+        }
+    }
+    lane.board.committed(&lane.outputs, lane.reports(positions), began.elapsed());
+    lane.board.clear("commit");
+    lane.board.clear("broker");
+}
+
+fn partitions(positions: &[Position]) -> Vec<i32> {
+    positions.iter().map(|position| position.partition).collect()
+}
+
+fn is_draining<F>(ownership: &Ownership<F>, positions: &[Position]) -> bool {
+    let draining = &ownership.snapshot().draining;
+    positions.iter().any(|position| draining.contains(&position.partition))
+}
+
+fn drop_draining<S: Source, K: Sink>(lane: &mut Lane<S, K>, positions: &[Position]) {
+    let draining = lane.ownership.snapshot();
+    for position in positions.iter().filter(|position| draining.draining.contains(&position.partition)) {
+        lane.drop_shard(position.partition);
+    }
+}

@@ -1,0 +1,174 @@
+//! The control thread: the only one that polls the group consumer. It answers assignments and revocations, finds where
+//! shards start, hands them to their lanes, and publishes what is owned.
+//!
+//! ```text
+//! assigned ─► (starter) committed offset or startFrom ─► commit a first start ─► seek ─► lane adopts ─► resume
+//! ```
+//! A partition stays paused until its lane has its shard. Resuming is always explicit: a pause outlives a revocation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset, TopicPartitionList};
+use tracing::{debug, warn};
+
+use crate::adapters::kafka_group::GroupConsumer;
+use crate::adapters::kafka_native::{self as native, GroupMetadata};
+use crate::adapters::kafka_start::Start;
+use crate::ownership::{Epoch, Mail, Ownership, Request};
+use crate::status::Board;
+
+/// How long one poll waits: everything else here happens between polls.
+const POLL: Duration = Duration::from_millis(20);
+/// How often lag and rate are taken.
+const SAMPLE: Duration = Duration::from_millis(500);
+/// A seek is answered by the client itself, unless the partition is just being taken away.
+const SEEK: Duration = Duration::from_secs(2);
+
+/// What the control thread works with.
+pub(crate) struct Control {
+    pub(crate) consumer: Arc<GroupConsumer>,
+    pub(crate) topic: String,
+    pub(crate) ownership: Arc<Ownership<Arc<GroupMetadata>>>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) requests: Sender<Vec<(i32, Epoch)>>,
+    pub(crate) starts: Receiver<Start>,
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
+impl Control {
+    /// Polls until it is told to stop.
+    pub(crate) fn run(&self) {
+        let (taken, adopted) = channel();
+        let mut sampled = Instant::now();
+        let mut waiting: Vec<Start> = Vec::new();
+        while !self.stop.load(Ordering::Relaxed) {
+            self.poll();
+            let fresh = self.consumer.context().take_fresh();
+            if !fresh.is_empty() && self.requests.send(fresh).is_err() {
+                warn!("the thread that finds where shards start has ended");
+                return;
+            }
+            waiting.extend(self.starts.try_iter());
+            waiting.retain(|start| !self.start(start, &taken));
+            adopted.try_iter().for_each(|partition| self.resume(partition));
+            while let Some(request) = self.ownership.next_request() {
+                self.answer(request);
+            }
+            self.consumer.context().refresh(&self.consumer);
+            if sampled.elapsed() >= SAMPLE {
+                self.sample();
+                sampled = Instant::now();
+            }
+            self.board.control_turned();
+        }
+    }
+
+    /// Serves rebalances and errors. Records never come this way: their queues are forwarded to the lanes.
+    pub(crate) fn poll(&self) {
+        match self.consumer.poll(POLL) {
+            None => {}
+            Some(Ok(_)) => warn!("a record arrived outside the lanes' queues"),
+            Some(Err(error)) => self.board.broker_trouble("the group consumer reports", &error.to_string()),
+        }
+    }
+
+    /// Brings a shard to its lane; true when there is nothing left to do for it here.
+    fn start(&self, start: &Start, taken: &Sender<i32>) -> bool {
+        if self.consumer.context().epoch(start.partition) != Some(start.epoch) {
+            return true;
+        }
+        match self.prepare(start) {
+            Ok(()) => {
+                let mail = Mail::Adopt {
+                    partition: start.partition,
+                    epoch: start.epoch,
+                    offset: start.offset,
+                    taken: taken.clone(),
+                };
+                self.ownership.post(self.ownership.lane_of(start.partition), mail);
+                true
+            }
+            Err(error) => {
+                debug!(partition = start.partition, %error, "a shard cannot start yet, trying again");
+                false
+            }
+        }
+    }
+
+    fn prepare(&self, start: &Start) -> Result<(), KafkaError> {
+        let position = self.position(start.partition, start.offset)?;
+        if start.first {
+            self.consumer.commit(&position, CommitMode::Sync)?;
+        }
+        self.seek(position)
+    }
+
+    fn position(&self, partition: i32, offset: i64) -> Result<TopicPartitionList, KafkaError> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))?;
+        Ok(list)
+    }
+
+    fn seek(&self, position: TopicPartitionList) -> Result<(), KafkaError> {
+        let answers = self.consumer.seek_partitions(position, SEEK)?;
+        answers.elements().iter().try_for_each(|element| element.error())
+    }
+
+    fn resume(&self, partition: i32) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&self.topic, partition);
+        if let Err(error) = self.consumer.resume(&list) {
+            warn!(partition, %error, "failed to resume a partition");
+        }
+    }
+
+    fn answer(&self, request: Request) {
+        match request {
+            Request::Pause(partition) => {
+                let mut list = TopicPartitionList::new();
+                list.add_partition(&self.topic, partition);
+                if let Err(error) = self.consumer.pause(&list) {
+                    warn!(partition, %error, "failed to pause a partition");
+                }
+            }
+            Request::Resume { partition, offset } => {
+                if self.consumer.context().epoch(partition).is_none() {
+                    return;
+                }
+                match self.position(partition, offset).and_then(|position| self.seek(position)) {
+                    Ok(()) => self.resume(partition),
+                    Err(error) => {
+                        debug!(partition, %error, "failed to seek, trying again");
+                        self.ownership.ask(request);
+                        // The queue is drained in this turn: the request is looked at in the next one.
+                        self.poll();
+                    }
+                }
+            }
+            Request::Restart(partition) => {
+                if let Err(error) = self.consumer.context().renew(&self.consumer, partition) {
+                    warn!(partition, %error, "failed to start a partition again");
+                }
+            }
+        }
+    }
+
+    fn sample(&self) {
+        let owned = self.ownership.snapshot();
+        let ends: BTreeMap<i32, i64> = owned
+            .epochs
+            .keys()
+            .filter_map(|partition| {
+                let (_, high) = native::cached_watermarks(self.consumer.client(), &self.topic, *partition)?;
+                Some((*partition, high))
+            })
+            .collect();
+        self.board.ends(ends);
+    }
+}

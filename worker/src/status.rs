@@ -1,0 +1,387 @@
+//! What a worker says about itself: one board that the threads write on, and the document made from it.
+//!
+//! Counts appear here after the commit that made them true, never before.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use tracing::{error, info, warn};
+
+use crate::outcome::{Class, Tally};
+use crate::outputs::Outputs;
+use crate::ownership::lock;
+
+/// A lane or the control thread that has not turned for this long is not alive.
+pub const TURN_LIMIT: Duration = Duration::from_secs(30);
+/// One and the same trouble is logged again only after this long.
+const REPEAT: Duration = Duration::from_secs(30);
+/// Longest latency that is told apart.
+const HOUR_MS: u64 = 3_600_000;
+
+/// The state of the worker, for people and for the operator: `GET /status`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// `spec.kafka.identity`.
+    pub identity: String,
+    /// Starting, Running, Stopping or Stopped.
+    pub phase: Phase,
+    /// Every owned partition is read, and every lane has turned within 30 s.
+    pub available: bool,
+    /// Committed outcomes since the start of this worker.
+    #[serde(flatten)]
+    pub outcomes: Tally,
+    /// Dead letters by class.
+    pub dead_letters: BTreeMap<&'static str, u64>,
+    /// Events behind the end of the source, over the partitions whose end is known.
+    pub lag: Option<u64>,
+    /// Records per second, over the last seconds.
+    pub events_per_second: f64,
+    /// From the record's creation to the acknowledged commit, milliseconds.
+    pub latency_ms: Option<Quantiles>,
+    /// Duration of the commits, milliseconds.
+    pub commit_ms: Option<Quantiles>,
+    /// The least watermark of the partitions, milliseconds since the epoch.
+    pub watermark_ms: Option<i64>,
+    /// Keys held.
+    pub keys: u64,
+    /// Estimated bytes of key state.
+    pub state_bytes: u64,
+    /// Records that arrived for a partition that was not (or not any more) read: they are read again by their owner.
+    pub dropped: u64,
+    /// Observed over nominal rate of each severity's surprise, by model and severity; 1 is right.
+    pub calibration: BTreeMap<String, BTreeMap<&'static str, f64>>,
+    /// The owned partitions.
+    pub partitions: Vec<PartitionStatus>,
+    /// What is wrong now, one sentence each.
+    pub problems: Vec<Problem>,
+}
+
+impl Status {
+    /// The 95th percentile of the latency, milliseconds.
+    #[must_use]
+    pub fn latency_p95_ms(&self) -> Option<f64> {
+        self.latency_ms.as_ref().map(|quantiles| quantiles.p95)
+    }
+}
+
+/// Where the worker is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Phase {
+    /// Topics are checked, the group is joined.
+    Starting,
+    /// The lanes turn.
+    Running,
+    /// The last ticks are committed.
+    Stopping,
+    /// Everything has ended.
+    Stopped,
+}
+
+/// Quantiles of a duration, milliseconds.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Quantiles {
+    /// Median.
+    pub p50: f64,
+    /// 95 %.
+    pub p95: f64,
+    /// 99 %.
+    pub p99: f64,
+    /// Longest.
+    pub max: f64,
+}
+
+/// One owned partition.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PartitionStatus {
+    /// Source partition.
+    pub partition: i32,
+    /// Running, or Stalled.
+    pub state: PartitionState,
+    /// The committed position.
+    pub next_offset: i64,
+    /// Events behind the partition's end.
+    pub lag: Option<u64>,
+    /// Watermark, milliseconds since the epoch.
+    pub watermark_ms: Option<i64>,
+    /// Keys held.
+    pub keys: u64,
+    /// Estimated bytes of key state.
+    pub state_bytes: u64,
+}
+
+/// Whether a partition is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum PartitionState {
+    /// It is.
+    Running,
+    /// It stopped at its offset; a problem says why.
+    Stalled,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// One word for machines, as in conditions.
+    pub reason: String,
+    /// One sentence for people.
+    pub message: String,
+}
+
+/// Events of this worker's life as they are shown: shards that a lane reports on.
+#[derive(Debug, Clone)]
+pub struct ShardReport {
+    /// What is said of the partition.
+    pub status: PartitionStatus,
+    /// How often each severity's surprise was reached.
+    pub calibration: Vec<Rate>,
+}
+
+/// How often a model's events reached a severity's surprise in one shard.
+#[derive(Debug, Clone)]
+pub struct Rate {
+    /// Name of the model within the pipeline.
+    pub model: String,
+    /// Name of the severity.
+    pub severity: &'static str,
+    /// Events at or above it.
+    pub observed: f64,
+    /// Events that should have been, if the model's surprise keeps its promise.
+    pub nominal: f64,
+}
+
+/// What the threads write on.
+#[derive(Debug)]
+pub struct Board {
+    identity: String,
+    state: Mutex<State>,
+    // Milliseconds since `started` of the last turn: the control thread, then the lanes.
+    turns: Vec<AtomicU64>,
+    started: Instant,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    totals: Tally,
+    dropped: u64,
+    shards: BTreeMap<i32, ShardReport>,
+    ends: BTreeMap<i32, i64>,
+    problems: BTreeMap<String, (Problem, Instant)>,
+    latency: Histogram<u64>,
+    commits: Histogram<u64>,
+    pace: Pace,
+}
+
+#[derive(Debug)]
+struct Pace {
+    at: Instant,
+    records: u64,
+    per_second: f64,
+}
+
+impl Board {
+    /// An empty board for a worker with this many lanes.
+    #[must_use]
+    pub fn new(identity: &str, lanes: usize) -> Self {
+        // Bounds 1 to an hour, two digits: valid for the histogram, so the fallback is never taken.
+        let histogram = |digits| Histogram::new_with_bounds(1, HOUR_MS, digits).unwrap_or_else(|_| unreachable!());
+        Self {
+            identity: identity.to_owned(),
+            state: Mutex::new(State {
+                phase: Phase::Starting,
+                totals: Tally::default(),
+                dropped: 0,
+                shards: BTreeMap::new(),
+                ends: BTreeMap::new(),
+                problems: BTreeMap::new(),
+                latency: histogram(2),
+                commits: histogram(2),
+                pace: Pace { at: Instant::now(), records: 0, per_second: 0.0 },
+            }),
+            turns: (0..=lanes).map(|_| AtomicU64::new(0)).collect(),
+            started: Instant::now(),
+        }
+    }
+
+    /// The control thread is alive.
+    pub fn control_turned(&self) {
+        self.turned(0);
+    }
+
+    /// A lane is alive: it completed a turn, or waits with open eyes.
+    pub fn lane_turned(&self, lane: usize) {
+        self.turned(lane + 1);
+    }
+
+    fn turned(&self, thread: usize) {
+        self.turns[thread].store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// The longest time for which one of the threads has not turned.
+    #[must_use]
+    pub fn longest_silence(&self) -> Duration {
+        let oldest = self.turns.iter().map(|turn| turn.load(Ordering::Relaxed)).min().unwrap_or(0);
+        self.started.elapsed().saturating_sub(Duration::from_millis(oldest))
+    }
+
+    /// A new phase of the worker's life.
+    pub fn enter(&self, phase: Phase) {
+        lock(&self.state).phase = phase;
+    }
+
+    /// A tick became visible.
+    pub fn committed(&self, outputs: &Outputs, shards: Vec<ShardReport>, took: Duration) {
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+        let mut state = lock(&self.state);
+        outputs.tallies().values().for_each(|tally| state.totals.add(tally));
+        for created in &outputs.created_ms {
+            state.latency.saturating_record((now_ms - created).max(1) as u64);
+        }
+        if !outputs.tallies().is_empty() {
+            state.commits.saturating_record(took.as_millis().max(1) as u64);
+        }
+        for report in shards {
+            state.shards.insert(report.status.partition, report);
+        }
+    }
+
+    /// Records that nobody waits for any more.
+    pub fn dropped(&self, count: u64) {
+        lock(&self.state).dropped += count;
+    }
+
+    /// A partition was taken over or stalled.
+    pub fn shard(&self, report: ShardReport) {
+        lock(&self.state).shards.insert(report.status.partition, report);
+    }
+
+    /// Partitions that are not ours any more.
+    pub fn forget_partitions(&self, partitions: &[i32]) {
+        let mut state = lock(&self.state);
+        for partition in partitions {
+            state.shards.remove(partition);
+            state.ends.remove(partition);
+            state.problems.remove(&partition_topic(*partition));
+        }
+    }
+
+    /// The end of a partition, and the rate since the last call.
+    pub fn ends(&self, ends: BTreeMap<i32, i64>) {
+        let mut state = lock(&self.state);
+        state.ends = ends;
+        let (records, elapsed) = (state.totals.records(), state.pace.at.elapsed().as_secs_f64());
+        if elapsed > 0.5 {
+            let now = (records - state.pace.records) as f64 / elapsed;
+            let per_second = if state.pace.per_second > 0.0 { 0.5 * state.pace.per_second + 0.5 * now } else { now };
+            state.pace = Pace { at: Instant::now(), records, per_second };
+        }
+    }
+
+    /// Something that is wrong until it is [cleared](Board::clear); logged once, and again when it lasts.
+    pub fn problem(&self, topic: &str, reason: &str, message: &str) {
+        let mut state = lock(&self.state);
+        let problem = Problem { reason: reason.to_owned(), message: message.to_owned() };
+        let known = state.problems.get(topic).is_some_and(|(old, at)| old.reason == reason && at.elapsed() < REPEAT);
+        if known {
+            return;
+        }
+        state.problems.insert(topic.to_owned(), (problem, Instant::now()));
+        drop(state);
+        warn!(reason, "{message}");
+    }
+
+    /// It is well again.
+    pub fn clear(&self, topic: &str) {
+        if lock(&self.state).problems.remove(topic).is_some() {
+            info!(topic, "back to normal");
+        }
+    }
+
+    /// A partition stopped; someone must act.
+    pub fn stalled(&self, partition: i32, reason: &str, message: &str) {
+        let problem = Problem { reason: reason.to_owned(), message: message.to_owned() };
+        let old = lock(&self.state).problems.insert(partition_topic(partition), (problem.clone(), Instant::now()));
+        if old.is_none_or(|(old, _)| old != problem) {
+            error!(partition, reason, "{message}");
+        }
+    }
+
+    /// A partition goes on.
+    pub fn resumed(&self, partition: i32) {
+        self.clear(&partition_topic(partition));
+    }
+
+    /// The client library reports trouble with the brokers; it reconnects by itself.
+    pub fn broker_trouble(&self, error: &str, reason: &str) {
+        self.problem("broker", "BrokerUnavailable", &format!("{error}: {reason}; trying again, nothing is lost"));
+    }
+
+    /// What the board says now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let silence = self.longest_silence();
+        let state = lock(&self.state);
+        let mut partitions: Vec<PartitionStatus> = state.shards.values().map(|report| report.status.clone()).collect();
+        for partition in &mut partitions {
+            let end = state.ends.get(&partition.partition);
+            partition.lag = end.map(|end| (end - partition.next_offset).max(0) as u64);
+        }
+        let running = partitions.iter().all(|partition| partition.state == PartitionState::Running);
+        Status {
+            identity: self.identity.clone(),
+            phase: state.phase,
+            available: state.phase == Phase::Running && running && silence < TURN_LIMIT,
+            dead_letters: Class::ALL.iter().zip(state.totals.by_class).map(|(c, n)| (c.name(), n)).collect(),
+            outcomes: state.totals.clone(),
+            lag: partitions.iter().filter_map(|partition| partition.lag).reduce(|a, b| a + b),
+            events_per_second: state.pace.per_second,
+            latency_ms: quantiles(&state.latency),
+            commit_ms: quantiles(&state.commits),
+            watermark_ms: partitions.iter().filter_map(|partition| partition.watermark_ms).min(),
+            keys: partitions.iter().map(|partition| partition.keys).sum(),
+            state_bytes: partitions.iter().map(|partition| partition.state_bytes).sum(),
+            dropped: state.dropped,
+            calibration: calibration(state.shards.values().flat_map(|report| &report.calibration)),
+            partitions,
+            problems: state.problems.values().map(|(problem, _)| problem.clone()).collect(),
+        }
+    }
+
+    /// Copies of the histograms: latency and commits, milliseconds.
+    #[must_use]
+    pub fn histograms(&self) -> (Histogram<u64>, Histogram<u64>) {
+        let state = lock(&self.state);
+        (state.latency.clone(), state.commits.clone())
+    }
+}
+
+/// Over all shards: observed over nominal by model and severity.
+fn calibration<'a>(rates: impl Iterator<Item = &'a Rate>) -> BTreeMap<String, BTreeMap<&'static str, f64>> {
+    let mut sums: BTreeMap<(&str, &'static str), (f64, f64)> = BTreeMap::new();
+    for rate in rates {
+        let sum = sums.entry((&rate.model, rate.severity)).or_default();
+        *sum = (sum.0 + rate.observed, sum.1 + rate.nominal);
+    }
+    let mut ratios: BTreeMap<String, BTreeMap<&'static str, f64>> = BTreeMap::new();
+    for ((model, severity), (observed, nominal)) in sums {
+        if nominal > 0.0 {
+            ratios.entry(model.to_owned()).or_default().insert(severity, observed / nominal);
+        }
+    }
+    ratios
+}
+
+fn partition_topic(partition: i32) -> String {
+    format!("partition {partition}")
+}
+
+fn quantiles(histogram: &Histogram<u64>) -> Option<Quantiles> {
+    let at = |quantile| histogram.value_at_quantile(quantile) as f64;
+    (!histogram.is_empty()).then(|| Quantiles { p50: at(0.5), p95: at(0.95), p99: at(0.99), max: histogram.max() as f64 })
+}

@@ -1,0 +1,357 @@
+//! Puts a worker together: the one place that names the concrete technologies.
+//!
+//! ```text
+//! supervisor ── topics are as they must be? ─► control thread + starter + lanes ─► stop: lanes commit, group is left
+//! ```
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use faultline_crds::WorkerConfig;
+use faultline_crds::worker_config::{self as configured, GroupProtocol};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
+use tracing::{error, info};
+
+use crate::adapters::http_status::{Server, ServerError};
+use crate::adapters::kafka_client::{ClientError, client_config};
+use crate::adapters::kafka_group::{GroupConsumer, GroupContext};
+use crate::adapters::kafka_native::LaneQueue;
+use crate::adapters::kafka_sink::{Guarantee, KafkaSink, SinkConfig};
+use crate::adapters::kafka_start::Starter;
+use crate::adapters::kafka_topics::{KafkaTopics, Layout};
+use crate::backoff::Backoff;
+use crate::clock::{Clock, RecordsClock, WallClock};
+use crate::control::Control;
+use crate::lane::{self, Lane};
+use crate::outputs::Outputs;
+use crate::ownership::{Mail, Ownership};
+use crate::pipeline::Scratch;
+use crate::status::{Board, Phase, Status};
+
+/// A thread that has not turned for this long hangs inside the client; the process ends rather than stay so.
+const WATCHDOG: Duration = Duration::from_secs(60);
+/// Memory for records that were fetched and not yet taken, per process.
+const PREFETCH_KB: &str = "65536";
+
+/// How a worker is run, beside what the pipeline says.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// In place of `spec.kafka.bootstrapServers`.
+    pub brokers: Option<String>,
+    /// Lanes; default: one per processor.
+    pub lanes: Option<usize>,
+    /// The shards' clock.
+    pub clock: ClockKind,
+    /// Where `/status`, `/health` and `/metrics` are served; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Folder of the secrets, `<secret>/<key>` each; default `/etc/faultline/secrets`.
+    pub secrets: Option<PathBuf>,
+    /// The broker is the embedded development broker.
+    pub development: bool,
+}
+
+/// What a shard takes for "now".
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum ClockKind {
+    /// The wall clock.
+    #[default]
+    Wall,
+    /// The greatest event time seen, plus the time that has passed since, times `speed`.
+    Records {
+        /// Event seconds per second.
+        speed: f64,
+    },
+}
+
+/// Why a worker did not start. Nothing was opened.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A secret is missing.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The port cannot be had.
+    #[error("failed to serve status and metrics")]
+    Listen(#[source] ServerError),
+    /// A thread cannot be had.
+    #[error("failed to start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Why a worker did not end as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// The client refused its settings.
+    #[error("failed to create the Kafka client")]
+    Client(#[source] KafkaError),
+    /// A thread panicked.
+    #[error("the worker's `{0}` thread panicked")]
+    Panicked(&'static str),
+}
+
+/// A running worker.
+pub struct Worker {
+    board: Arc<Board>,
+    stop: Arc<AtomicBool>,
+    supervisor: JoinHandle<Result<(), StopError>>,
+    server: Option<Server>,
+}
+
+/// Starts a worker. It runs until [`Worker::stop`]; broker and topics may come later, the status says what is missing.
+///
+/// # Errors
+/// What cannot change by waiting: secrets, the port, threads.
+pub fn start(config: Arc<WorkerConfig>, options: Options) -> Result<Worker, StartError> {
+    let secrets = options.secrets.clone().unwrap_or_else(|| PathBuf::from("/etc/faultline/secrets"));
+    let client = client_config(&config.kafka, options.brokers.as_deref(), &secrets, &config.identity)?;
+    let lanes = options.lanes.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
+    let board = Arc::new(Board::new(&config.identity, lanes));
+    let server = match options.listen {
+        Some(address) => Some(Server::start(address, Arc::clone(&board)).map_err(StartError::Listen)?),
+        None => None,
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let running = Running { config, options, client, lanes, board: Arc::clone(&board), stop: Arc::clone(&stop) };
+    let watched = Arc::clone(&board);
+    let ended = Arc::clone(&stop);
+    std::thread::Builder::new()
+        .name("watchdog".to_owned())
+        .spawn(move || watch(&watched, &ended))
+        .map_err(StartError::Thread)?;
+    let supervisor = std::thread::Builder::new()
+        .name("control".to_owned())
+        .spawn(move || running.supervise())
+        .map_err(StartError::Thread)?;
+    Ok(Worker { board, stop, supervisor, server })
+}
+
+impl Worker {
+    /// What it says now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.board.status()
+    }
+
+    /// Where it serves `/status`, `/health` and `/metrics`.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.server.as_ref().map(Server::address)
+    }
+
+    /// True once it has ended by itself.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.supervisor.is_finished()
+    }
+
+    /// Lets it finish: the ticks under way are committed, the group is left. Returns its last words.
+    ///
+    /// # Errors
+    /// A thread panicked.
+    pub fn stop(self) -> Result<Status, StopError> {
+        self.stop.store(true, Ordering::Relaxed);
+        let ended = self.supervisor.join().unwrap_or(Err(StopError::Panicked("control")));
+        self.board.enter(Phase::Stopped);
+        drop(self.server);
+        ended.map(|()| self.board.status())
+    }
+}
+
+/// Ends the process when a thread hangs: partitions must not be held by a worker that does nothing.
+fn watch(board: &Board, ended: &AtomicBool) {
+    while !ended.load(Ordering::Relaxed) {
+        if board.longest_silence() > WATCHDOG {
+            error!("a thread has not turned for {} s, ending the process", WATCHDOG.as_secs());
+            std::process::abort();
+        }
+        std::thread::park_timeout(Duration::from_secs(1));
+    }
+}
+
+struct Running {
+    config: Arc<WorkerConfig>,
+    options: Options,
+    client: ClientConfig,
+    lanes: usize,
+    board: Arc<Board>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Running {
+    fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// The whole life of a worker.
+    fn supervise(self) -> Result<(), StopError> {
+        let Some(layout) = self.wait_for_topics() else { return Ok(()) };
+        let layout = Arc::new(RwLock::new(layout));
+        let ownership = Arc::new(Ownership::new(self.lanes));
+        let topic = self.config.source.topic.clone();
+        let context = GroupContext::new(&topic, Arc::clone(&ownership), Arc::clone(&self.board));
+        let consumer: GroupConsumer = self.group_settings().create_with_context(context).map_err(StopError::Client)?;
+        let consumer = Arc::new(consumer);
+        let queues: Vec<LaneQueue> = (0..self.lanes).map(|_| LaneQueue::new(&consumer, &topic)).collect();
+        consumer.context().set_lanes(queues.iter().map(LaneQueue::target).collect());
+
+        let mut lanes = Vec::new();
+        for (index, source) in queues.into_iter().enumerate() {
+            let sink = KafkaSink::new(self.sink_config(index, &layout), Arc::clone(&consumer)).map_err(StopError::Client)?;
+            let lane = self.lane(index, source, sink, &ownership);
+            lanes.push(std::thread::spawn(move || lane::run(lane)));
+        }
+        let (requests, to_start) = channel();
+        let (started, starts) = channel();
+        let starter = Starter {
+            client: self.client.clone(),
+            group: self.config.identity.clone(),
+            topic: topic.clone(),
+            start_from: self.config.source.start_from,
+        };
+        let starter = std::thread::spawn(move || starter.run(&to_start, &started));
+        consumer.subscribe(&[&topic]).map_err(StopError::Client)?;
+        self.board.enter(Phase::Running);
+        let control = Control {
+            consumer: Arc::clone(&consumer),
+            topic,
+            ownership: Arc::clone(&ownership),
+            board: Arc::clone(&self.board),
+            requests,
+            starts,
+            stop: Arc::clone(&self.stop),
+        };
+        control.run();
+
+        self.board.enter(Phase::Stopping);
+        (0..self.lanes).for_each(|lane| ownership.post(lane, Mail::Stop));
+        while lanes.iter().any(|lane| !lane.is_finished()) {
+            // Heartbeats and rebalances go on while the last ticks are committed.
+            control.poll();
+            self.board.control_turned();
+        }
+        consumer.context().lanes_have_ended();
+        let lanes_ended = lanes.into_iter().all(|lane| lane.join().is_ok());
+        drop(control);
+        let starter_ended = starter.join().is_ok();
+        // Dropping the last reference leaves the group.
+        drop(consumer);
+        info!("stopped");
+        match (lanes_ended, starter_ended) {
+            (true, true) => Ok(()),
+            (false, _) => Err(StopError::Panicked("lane")),
+            (true, false) => Err(StopError::Panicked("starter")),
+        }
+    }
+
+    fn wait_for_topics(&self) -> Option<Layout> {
+        let topics = KafkaTopics::new(&self.config, self.client.clone(), self.options.development);
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+        while !self.stopping() {
+            match topics.ensure() {
+                Ok(layout) => {
+                    self.board.clear("topics");
+                    return Some(layout);
+                }
+                Err(error) => {
+                    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+                    self.board.problem("topics", "TopicsNotReady", &format!("{error}{cause}; trying again"));
+                }
+            }
+            let until = Instant::now() + backoff.next_pause();
+            while Instant::now() < until && !self.stopping() {
+                self.alive();
+                std::thread::park_timeout(Duration::from_millis(20));
+            }
+        }
+        None
+    }
+
+    /// Before the lanes exist they count as turning.
+    fn alive(&self) {
+        self.board.control_turned();
+        (0..self.lanes).for_each(|lane| self.board.lane_turned(lane));
+    }
+
+    fn group_settings(&self) -> ClientConfig {
+        let mut settings = self.client.clone();
+        settings
+            .set("group.id", &self.config.identity)
+            .set("isolation.level", "read_committed")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            // The start is resolved here, never by the client.
+            .set("auto.offset.reset", "error")
+            .set("fetch.wait.max.ms", "10")
+            // The default of 1 s would stall a lane whose queue was full.
+            .set("fetch.queue.backoff.ms", "2")
+            .set("queued.min.messages", "100000")
+            .set("queued.max.messages.kbytes", PREFETCH_KB)
+            .set("max.poll.interval.ms", "300000");
+        match self.config.kafka.group_protocol {
+            GroupProtocol::Classic => settings
+                .set("partition.assignment.strategy", "cooperative-sticky")
+                .set("session.timeout.ms", "10000")
+                .set("heartbeat.interval.ms", "1000"),
+            // Assignor and timeouts are the broker's.
+            GroupProtocol::Consumer => settings.set("group.protocol", "consumer"),
+        };
+        settings
+    }
+
+    fn sink_config(&self, lane: usize, layout: &Arc<RwLock<Layout>>) -> SinkConfig {
+        SinkConfig {
+            client: self.client.clone(),
+            transactional_id: format!("{}.{}.{lane}", self.config.identity, instance()),
+            group: self.config.identity.clone(),
+            source: self.config.source.topic.clone(),
+            pipeline: format!("{}/{}", self.config.namespace, self.config.name),
+            guarantee: match self.config.delivery.guarantee {
+                configured::Guarantee::ExactlyOnce => Guarantee::ExactlyOnce { development: self.options.development },
+                configured::Guarantee::AtLeastOnce => Guarantee::AtLeastOnce,
+            },
+            layout: Arc::clone(layout),
+        }
+    }
+
+    fn lane<S: crate::ports::Source, K: crate::ports::Sink>(
+        &self,
+        index: usize,
+        source: S,
+        sink: K,
+        ownership: &Arc<Ownership<K::Fence>>,
+    ) -> Lane<S, K> {
+        let clock = self.options.clock;
+        Lane {
+            index,
+            config: Arc::clone(&self.config),
+            source,
+            sink,
+            ownership: Arc::clone(ownership),
+            board: Arc::clone(&self.board),
+            new_clock: Box::new(move || -> Box<dyn Clock> {
+                match clock {
+                    ClockKind::Wall => Box::new(WallClock),
+                    ClockKind::Records { speed } => Box::new(RecordsClock::new(speed)),
+                }
+            }),
+            shards: std::collections::BTreeMap::new(),
+            scratch: Scratch::default(),
+            outputs: Outputs::new(),
+            last_commit: Instant::now(),
+            records: 0,
+            stopping: false,
+        }
+    }
+}
+
+/// Tells this process from any other worker of the pipeline.
+fn instance() -> String {
+    let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    format!("{:08x}", faultline_numerics::hash::hash64(format!("{}-{started}", std::process::id()).as_bytes()) as u32)
+}
