@@ -51,16 +51,23 @@ impl Canonical {
 
 /// A text in double quotes; quotes, backslashes and control characters escaped as in JSON.
 pub(crate) fn quote(text: &str) -> String {
+    quote_in(text, '"')
+}
+
+/// A text in quotes of either kind.
+pub(crate) fn quote_in(text: &str, mark: char) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
+    quoted.push(mark);
     for character in text.chars() {
-        match character {
-            '"' | '\\' => quoted.extend(['\\', character]),
-            control if control < ' ' => quoted.push_str(&format!("\\u{:04x}", u32::from(control))),
-            other => quoted.push(other),
+        if character == mark || character == '\\' {
+            quoted.extend(['\\', character]);
+        } else if character < ' ' {
+            quoted.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            quoted.push(character);
         }
     }
-    quoted.push('"');
+    quoted.push(mark);
     quoted
 }
 

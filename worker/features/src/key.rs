@@ -2,7 +2,8 @@
 
 use crate::ewma::Ewma;
 use crate::pane::{Count, Extrema, Slope, Spread, Sums};
-use crate::ring::{Ring, Text, TextRing, Timed};
+use crate::ring::{Ring, Timed};
+use crate::text::{Text, TextRing};
 use crate::window::Panes;
 
 /// The state of one key. Which entry belongs to what is known to the [`Plan`](crate::Plan) that made it; windows and

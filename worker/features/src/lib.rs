@@ -10,20 +10,27 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
-mod ewma;
+mod path;
+mod spec;
+mod value;
+
 mod expression;
-mod fingerprint;
+
+mod plan;
+
 mod key;
 
+mod window;
+
 mod pane;
-mod path;
-mod plan;
+
+mod ewma;
 mod ring;
 mod seasonal;
-mod spec;
+mod text;
+
+mod fingerprint;
 mod suggest;
-mod value;
-mod window;
 
 pub use expression::{
     Ast, BinaryOperator, EventScope, ExpressionProblem, Function, Kind, NameScope, Program, Scope, UnaryOperator,

@@ -96,8 +96,8 @@ impl<P: Pane> Panes<P> {
     fn reserve(&mut self, shape: Shape) {
         let held = self.closed.len();
         if held == self.closed.capacity() {
-            let most = usize::try_from(shape.panes).unwrap_or(usize::MAX);
-            self.closed.reserve_exact(held.clamp(2, most.saturating_sub(held).max(2)));
+            let most = usize::try_from(shape.panes - 1).unwrap_or(usize::MAX);
+            self.closed.reserve_exact(held.max(2).min(most.saturating_sub(held).max(1)));
         }
     }
 
@@ -201,7 +201,7 @@ pub(crate) const FARTHEST_MS: i64 = 1 << 53;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pane::{Count, Extrema, Reading};
+    use crate::pane::{Count, Reading, Sums};
 
     #[test]
     fn a_window_is_cut_into_at_most_sixty_panes() {
@@ -220,12 +220,12 @@ mod tests {
     #[test]
     fn what_leaves_the_window_leaves_nothing_behind() {
         let shape = Shape::of_window(1_000);
-        let mut panes: Panes<Extrema> = Panes::default();
-        for (time_ms, value) in [(0, 1e300), (950, 1.0), (1_050, 2.0)] {
+        let mut panes: Panes<Sums> = Panes::default();
+        for (time_ms, value) in [(0, 1e300), (950, 1.25), (1_050, 2.0)] {
             panes.advance(time_ms, shape);
             panes.insert(time_ms, value, shape);
         }
-        assert_eq!(panes.longest().read(Reading::Max, 0.0), 2.0);
+        assert_eq!(panes.longest().read(Reading::Sum, 0.0), 3.25);
         panes.advance(100_000, shape);
         assert!(panes.is_empty() && panes.longest().is_empty());
     }

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::program::{Arithmetic, Comparison, Dynamic, Logical, Node, Numeric, Program, Search, Textual};
-use crate::fingerprint::quote;
+use crate::fingerprint::{quote, quote_in};
 
 impl Program {
     /// The canonical form, with names as written.
@@ -102,10 +102,7 @@ impl Form<'_> {
     fn string(&mut self, text: &Textual) {
         match text {
             Textual::Absent => self.word("null"),
-            Textual::Constant(text) => {
-                self.word("'");
-                self.word(&quote(text));
-            }
+            Textual::Constant(text) => self.word(&quote_in(text, '\'')),
             Textual::Slot(slot) => self.slot(*slot),
             Textual::Choose(choice) => self.choose(choice, Self::string),
         }

@@ -125,22 +125,22 @@ impl<'a> Compiler<'a> {
             if field.when_missing != WhenMissing::Previous {
                 continue;
             }
-            let previous = Previous { slot: self.plan.columns.len() + at };
+            let slot = self.plan.columns.len() + at;
             let canonical = self.canonical().text("state", "previous").object("field", &field_form(field));
-            match field.kind {
-                FieldKind::Number => {
-                    let place = Place::PreviousNumber(self.plan.previous_numbers.len());
-                    if self.state(None, &canonical, place).is_none() {
-                        self.plan.previous_numbers.push(previous);
-                    }
-                }
-                FieldKind::Text => {
-                    let place = Place::PreviousText(self.plan.previous_texts.len());
-                    if self.state(None, &canonical, place).is_none() {
-                        self.plan.previous_texts.push(previous);
-                    }
-                }
+            let place = match field.kind {
+                FieldKind::Number => Place::PreviousNumber(self.plan.previous_numbers.len()),
+                FieldKind::Text => Place::PreviousText(self.plan.previous_texts.len()),
+            };
+            let known = self.state(None, &canonical, place);
+            let (steps, at) = match known.unwrap_or(place) {
+                Place::PreviousText(at) => (&mut self.plan.previous_texts, at),
+                Place::PreviousNumber(at) => (&mut self.plan.previous_numbers, at),
+                _ => continue,
+            };
+            if known.is_none() {
+                steps.push(Previous { slots: Vec::new() });
             }
+            steps[at].slots.push(slot);
         }
     }
 

@@ -10,6 +10,7 @@ use crate::pane::Pane;
 use crate::ring::{Item, Ring, Timed};
 use crate::seasonal::sine_and_cosine;
 use crate::spec::FieldKind;
+use crate::text::Text;
 use crate::value::Value;
 use crate::window::{FARTHEST_MS, Panes};
 
@@ -40,16 +41,19 @@ impl Plan {
 
         let KeyWindows { previous_numbers, previous_texts, text_rings, .. } = key;
         for (step, previous) in self.previous_numbers.iter().zip(previous_numbers) {
-            match out[step.slot] {
-                Value::Number(number) => *previous = number,
-                _ => out[step.slot] = Value::number(*previous),
+            for &slot in &step.slots {
+                match out[slot] {
+                    Value::Number(number) => *previous = number,
+                    _ => out[slot] = Value::number(*previous),
+                }
             }
         }
         for (step, previous) in self.previous_texts.iter().zip(previous_texts) {
-            match out[step.slot] {
-                Value::Text(text) => previous.set(Some(text)),
-                _ => out[step.slot] = previous.value(),
+            if let Some(text) = step.slots.iter().find_map(|slot| out[*slot].as_text()) {
+                previous.set(Some(text));
             }
+            let previous: &'a Text = previous;
+            step.slots.iter().for_each(|slot| out[*slot] = previous.value());
         }
         for (step, ring) in self.text_rings.iter().zip(text_rings) {
             ring.push(out[step.slot].as_text(), step.capacity);

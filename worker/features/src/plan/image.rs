@@ -14,7 +14,8 @@ use super::{Plan, StateDescription};
 use crate::ewma::Ewma;
 use crate::key::KeyWindows;
 use crate::pane::{Count, Extrema, Slope, Spread, Sums};
-use crate::ring::{Ring, Text, TextRing, Timed};
+use crate::ring::{Ring, Timed};
+use crate::text::{Text, TextRing};
 use crate::window::{FARTHEST_MS, Panes};
 
 /// Raised with every change of the layout.

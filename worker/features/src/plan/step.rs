@@ -29,10 +29,10 @@ pub(super) struct Direct {
     pub(super) slot: usize,
 }
 
-/// A field with `whenMissing: previous`.
-#[derive(Debug, Clone, Copy)]
+/// A field with `whenMissing: previous`, perhaps declared under several names.
+#[derive(Debug, Clone)]
 pub(super) struct Previous {
-    pub(super) slot: usize,
+    pub(super) slots: Vec<usize>,
 }
 
 /// Two columns from `column` on.
