@@ -63,6 +63,8 @@ pub(crate) fn class_of(learned: u32) -> usize {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Calibrator {
     classes: [Class; CLASSES],
+    /// Events behind it; not in the image.
+    observations: f64,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -115,6 +117,12 @@ impl Calibrator {
         self.classes[class].table.usual
     }
 
+    /// Events behind this version, decayed.
+    #[inline]
+    pub(crate) fn observations(&self) -> f64 {
+        self.observations
+    }
+
     /// The next frozen version.
     pub(crate) fn next(&self, increments: &CalibratorIncrements) -> Self {
         let mut next = Self::default();
@@ -128,6 +136,7 @@ impl Calibrator {
 
     fn build_tables(&mut self) {
         let totals: Vec<f64> = self.classes.iter().map(|class| class.events.total()).collect();
+        self.observations = totals.iter().sum();
         let tables: Vec<Table> = (0..CLASSES)
             .map(|own| {
                 let mut events = self.classes[own].events.clone();

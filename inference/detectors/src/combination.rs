@@ -14,6 +14,8 @@ use crate::score::Maturity;
 const SHARED_FORMAT: u64 = 1;
 const INCREMENTS_FORMAT: u64 = 1;
 const KEY_FORMAT: u64 = 1;
+/// Events behind a calibrator that may raise a surprise above what the formula gives.
+const SETTLED: f64 = 65_536.0;
 
 /// How surprises of several models become one.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,7 +125,10 @@ impl Combination {
         let strange = (judged.surprise >= self.lowest_severity).then(|| judged.bin());
         let verdict = key.episode.observe(strange, 0, i64::MAX);
         increments.calibrator.record(judged, verdict.into());
-        Some(judged.surprise)
+        // While few events stand behind it, the models' own calibration still moves from version to version, and
+        // their surprises grow with it: what has been seen of them says little about what will be.
+        let is_settled = shared.calibrator.observations() >= SETTLED;
+        Some(if is_settled { judged.surprise } else { judged.surprise.min(raw) })
     }
 
     /// The combined surprise before calibration.

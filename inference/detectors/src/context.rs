@@ -16,6 +16,8 @@ const PRIOR_EVENTS: f64 = 10.0;
 /// Decayed moments of context and value of one key.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Context {
+    /// Rows learned, saturating.
+    rows: u32,
     /// Mean of the value on the working scale.
     value: f64,
     /// Mean per context input.
@@ -30,7 +32,7 @@ pub(crate) type Slopes = [f64; MOST_CONTEXTS];
 impl Context {
     pub(crate) fn new(contexts: usize) -> Self {
         let moments = vec![0.0; contexts * (contexts + 1) / 2 + contexts];
-        Self { value: 0.0, means: vec![0.0; contexts], moments }
+        Self { rows: 0, value: 0.0, means: vec![0.0; contexts], moments }
     }
 
     /// Number of context inputs.
@@ -38,12 +40,17 @@ impl Context {
         self.means.len()
     }
 
-    /// Slopes from `learned` events; `peers` in units of the key's `scale`.
-    pub(crate) fn slopes(&self, learned: u32, peers: &[f64], scale: f64) -> Slopes {
+    /// Rows learned.
+    pub(crate) fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// Slopes, given the peers' in units of the key's `scale`.
+    pub(crate) fn slopes(&self, peers: &[f64], scale: f64) -> Slopes {
         let size = self.means.len();
         let mut matrix = [[0.0; MOST_CONTEXTS]; MOST_CONTEXTS];
         let mut right = [0.0; MOST_CONTEXTS];
-        let belief = PRIOR_EVENTS / f64::from(learned.max(1));
+        let belief = PRIOR_EVENTS / f64::from(self.rows.max(1));
         for row in 0..size {
             for column in 0..=row {
                 matrix[row][column] = self.moments[triangle(row, column)];
@@ -61,18 +68,27 @@ impl Context {
 
     /// How far the context moves the expectation away from the key's level.
     pub(crate) fn shift(&self, slopes: &Slopes, contexts: &[f64]) -> f64 {
+        if self.rows == 0 {
+            return 0.0;
+        }
         let terms = slopes.iter().zip(contexts).zip(&self.means);
         terms.map(|((slope, context), mean)| slope * (context - mean)).sum()
     }
 
-    /// Learns a row with weight `rate`; `learned` 0 starts over.
-    pub(crate) fn learn(&mut self, learned: u32, rate: f64, value: f64, contexts: &[f64]) {
-        if learned == 0 {
+    /// Follows the key to a new level.
+    pub(crate) fn move_to(&mut self, value: f64) {
+        self.value = value;
+    }
+
+    /// Learns a row with weight `rate`, more while there are few.
+    pub(crate) fn learn(&mut self, rate: f64, value: f64, contexts: &[f64]) {
+        self.rows = self.rows.saturating_add(1);
+        if self.rows == 1 {
             self.value = value;
             self.means.copy_from_slice(contexts);
-            self.moments.fill(0.0);
             return;
         }
+        let rate = rate.max(1.0 / f64::from(self.rows));
         let size = self.means.len();
         let keep = 1.0 - rate;
         let value_moved = value - self.value;
@@ -97,12 +113,15 @@ impl Context {
     }
 
     pub(crate) fn write(&self, w: &mut Writer) {
+        w.varint(u64::from(self.rows));
         w.f64(self.value);
         self.means.iter().chain(&self.moments).for_each(|&number| w.f64(number));
     }
 
     pub(crate) fn restore(r: &mut Reader<'_>, contexts: usize) -> Result<Self, ImageError> {
         let mut restored = Self::new(contexts);
+        let found = r.varint()?;
+        restored.rows = u32::try_from(found).map_err(|_| ImageError::Invalid { what: "rows of a context", found })?;
         restored.value = r.f64()?;
         for number in restored.means.iter_mut().chain(&mut restored.moments) {
             *number = r.f64()?;
@@ -152,17 +171,17 @@ mod tests {
     fn slopes_of_a_plane_are_found_and_young_keys_follow_their_peers() {
         let mut random = Random::seeded(3);
         let mut context = Context::new(2);
-        for learned in 0..2_000 {
+        for _ in 0..2_000 {
             let contexts = [random.normal(), 5.0 + random.normal()];
             let value = 7.0 + 2.0 * contexts[0] - 3.0 * contexts[1] + 0.1 * random.normal();
-            context.learn(learned, (1.0 / f64::from(learned + 1)).max(0.002), value, &contexts);
+            context.learn(0.002, value, &contexts);
         }
-        let slopes = context.slopes(2_000, &[0.0, 0.0], 1.0);
+        let slopes = context.slopes(&[0.0, 0.0], 1.0);
         assert!((slopes[0] - 2.0).abs() < 0.05 && (slopes[1] + 3.0).abs() < 0.4, "slopes {slopes:?}");
 
         let mut young = Context::new(2);
-        young.learn(0, 1.0, 7.0, &[0.5, 0.5]);
-        let slopes = young.slopes(1, &[2.0, -3.0], 10.0);
+        young.learn(0.002, 7.0, &[0.5, 0.5]);
+        let slopes = young.slopes(&[2.0, -3.0], 10.0);
         assert!((slopes[0] - 20.0).abs() < 1e-6 && (slopes[1] + 30.0).abs() < 1e-6, "slopes {slopes:?}");
     }
 }

@@ -87,7 +87,7 @@ impl CountKey {
             self.is_new = false;
             self.bucket = bucket;
         } else if bucket > self.bucket {
-            let empty = (bucket - self.bucket - 1).min(i64::from(u32::MAX)) as u32;
+            let empty = bucket.saturating_sub(self.bucket).saturating_sub(1).min(i64::from(u32::MAX)) as u32;
             if !self.is_tainted {
                 self.close(plan, learned, peers);
                 learned = learned.saturating_add(1);

@@ -155,8 +155,9 @@ impl Model {
         let raw = value.clamp(-LARGEST, LARGEST);
         let scale = shared.scale;
         if state.is_on_other_scale(scale) {
-            state.restart(scale);
+            state.restart(plan, scale);
             key.learned = 0;
+            key.quarantine = Quarantine::default();
         }
         let learned = key.learned;
         let working = scale.apply(raw);
@@ -183,8 +184,7 @@ impl Model {
                 key.learned = learned.saturating_add(1);
             }
             Verdict::Accepted => {
-                state.restart(scale);
-                state.learn(plan, 0, row, None, &mut increments.peers);
+                state.accept_shift(working, outlook.as_ref());
                 key.learned = 1;
             }
             Verdict::Began | Verdict::Calm | Verdict::Strange { .. } => {}

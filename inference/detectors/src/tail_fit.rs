@@ -40,7 +40,10 @@ impl TailFit {
         if mean <= 0.0 || l_scale <= 0.0 {
             return None;
         }
-        let shape = (2.0 - mean / l_scale).clamp(SHAPES.0, SHAPES.1) * total / (total + PRIOR_EXCEEDANCES);
+        // One standard error heavier than estimated: extrapolating from the estimate itself promises too little
+        // on average, because the probability is convex in the shape.
+        let careful = 2.0 - mean / l_scale + 1.0 / math::sqrt(total);
+        let shape = careful.clamp(SHAPES.0, SHAPES.1) * total / (total + PRIOR_EXCEEDANCES);
         Some(Self { shape, scale: mean * (1.0 - shape) })
     }
 

@@ -81,11 +81,19 @@ impl ValueKey {
         self.is_log != scale.is_log()
     }
 
-    /// Forgets everything.
-    pub(crate) fn restart(&mut self, scale: Scale) {
-        self.location = 0.0;
+    /// Forgets everything, and learns on this scale from now on.
+    pub(crate) fn restart(&mut self, plan: &ValuePlan, scale: Scale) {
+        *self = Self { is_log: scale.is_log(), ..Self::new(plan) };
+    }
+
+    /// Accepts a new level: location and scale start over from this value. What the context does to a value is
+    /// another matter, and stays.
+    pub(crate) fn accept_shift(&mut self, working: f64, outlook: Option<&Outlook>) {
+        self.location = working - outlook.map_or(0.0, |outlook| outlook.shift);
         self.spread = 0.0;
-        self.is_log = scale.is_log();
+        if let Some(context) = &mut self.context {
+            context.move_to(self.location);
+        }
     }
 
     /// What is expected of the next value; `None` while neither the key nor its peers say anything.
@@ -123,11 +131,11 @@ impl ValueKey {
             sigma *= math::sqrt(1.0 + 1.0 / (events + weight).max(1e-3));
         }
         let (slopes, shift) = match &self.context {
-            Some(context) if learned > 0 => {
-                let slopes = context.slopes(learned, &peers.slopes, own);
+            Some(context) => {
+                let slopes = context.slopes(&peers.slopes, own);
                 (slopes, context.shift(&slopes, contexts))
             }
-            _ => (Slopes::default(), 0.0),
+            None => (Slopes::default(), 0.0),
         };
         Some(Outlook { center: center + shift, sigma, own, shift, slopes })
     }
@@ -155,10 +163,9 @@ impl ValueKey {
         };
         // Without peers the first rows have no scale to be clipped by.
         let clip = outlook.filter(|_| plan.is_robust).map_or(f64::INFINITY, |outlook| outlook.own);
-        let clipped = deviation.clamp(-LOCATION_CLIP * clip, LOCATION_CLIP * clip);
+        let clipped = deviation.min(LOCATION_CLIP * clip).max(-LOCATION_CLIP * clip);
         if let Some(context) = &mut self.context {
-            let rate = plan.context_rate.max(1.0 / (events + 1.0));
-            context.learn(learned, rate, row.working - deviation + clipped, row.contexts);
+            context.learn(plan.context_rate, row.working - deviation + clipped, row.contexts);
         }
         if learned == 0 {
             self.location = row.working;
@@ -184,7 +191,7 @@ impl ValueKey {
             peers.spread(deviation.abs() * small_sample(learned));
         }
         if let (Some(context), Some(outlook)) = (&self.context, outlook)
-            && learned >= OWN
+            && context.rows() >= OWN
         {
             for index in 0..context.inputs() {
                 peers.slope(index, outlook.slopes[index] / outlook.own);

@@ -1,12 +1,12 @@
-//! Does surprise keep its promise? Observed over nominal share of events at surprise 2, 3 and 4, on streams without
+//! Does surprise keep its promise? Observed over nominal share of events at surprise 2 to 6, on streams without
 //! anomalies, judged on the second half.
 
 #[path = "calibration/streams.rs"]
 pub(crate) mod streams;
 
 use faultline_detectors::{
-    Combination, CombinationIncrements, CombinationShared, Combine, DetectorSpec, Direction, Increments, KeyCombination,
-    KeyModel, LogScale, Maturity, Model, ModelSpec, Shared, version_due,
+    Combination, CombinationIncrements, CombinationShared, Combine, DetectorSpec, Direction, Increments,
+    KeyCombination, KeyModel, LogScale, Maturity, Model, ModelSpec, Shared, version_due,
 };
 use faultline_numerics::hash::{Fingerprint, hash64};
 
@@ -14,17 +14,20 @@ use self::streams::{Generator, Observation, Stream};
 use super::figure::Figure;
 
 const BENCHMARK: &str = "calibration";
+const EVENTS: usize = 3_000_000;
 
 /// Surprises at which the rates are compared.
-pub(crate) const LEVELS: [f64; 3] = [2.0, 3.0, 4.0];
+pub(crate) const LEVELS: [f64; 5] = [2.0, 3.0, 4.0, 5.0, 6.0];
 
 /// One measurement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setting {
     /// The stream.
     pub(crate) stream: Stream,
-    /// Events in all; the first half only teaches.
+    /// Events in all.
     pub(crate) events: usize,
+    /// Events that only teach, before judging begins.
+    pub(crate) teaching: usize,
     /// Keys in all.
     pub(crate) keys: usize,
     /// Partitions over which the keys are spread; each has calibrators of its own.
@@ -58,7 +61,7 @@ pub(crate) fn run(runs: usize, seed: u64, report: &mut dyn FnMut(Figure)) {
             let outcomes: Vec<Vec<Rates>> = (0..runs.max(1) as u64)
                 .map(|run| {
                     let seed = seed.wrapping_add(run);
-                    measure(&Setting { stream, events: 3_000_000, keys: 10_000, partitions, seed })
+                    measure(&Setting { stream, events: EVENTS, teaching: EVENTS / 2, keys: 10_000, partitions, seed })
                 })
                 .collect();
             for (index, rates) in outcomes.first().into_iter().flatten().enumerate() {
@@ -85,7 +88,7 @@ pub(crate) fn measure(setting: &Setting) -> Vec<Rates> {
         let partition = hash64(&(observation.key as u64).to_le_bytes()) % setting.partitions as u64;
         let shard = &mut shards[partition as usize];
         shard.fold(&bench, &mut keys[observation.key], &observation, &mut surprises);
-        if event >= setting.events / 2 {
+        if event >= setting.teaching {
             for (tally, surprise) in tallies.iter_mut().zip(&surprises) {
                 tally.count(*surprise);
             }
@@ -124,11 +127,8 @@ impl Bench {
             _ => vec![tail_alone, ewma],
         };
         let pair: Vec<Model> = models.iter().take(2).map(|(_, model, _)| model.clone()).collect();
-        let combinations = [
-            ("any", Combine::Any),
-            ("consensus", Combine::Consensus),
-            ("weighted", Combine::Weighted(vec![2.0, 1.0])),
-        ];
+        let combinations =
+            [("any", Combine::Any), ("consensus", Combine::Consensus), ("weighted", Combine::Weighted(vec![2.0, 1.0]))];
         let combinations =
             combinations.into_iter().map(|(name, combine)| (name, Combination::new(combine, &pair))).collect();
         Self { models, combinations }
@@ -241,7 +241,8 @@ impl Tally {
     fn ratios(&self) -> [f64; LEVELS.len()] {
         let mut ratios = [0.0; LEVELS.len()];
         for (index, ratio) in ratios.iter_mut().enumerate() {
-            *ratio = self.at_least[index] as f64 / self.events as f64 * faultline_numerics::math::pow(10.0, LEVELS[index]);
+            *ratio =
+                self.at_least[index] as f64 / self.events as f64 * faultline_numerics::math::pow(10.0, LEVELS[index]);
         }
         ratios
     }
