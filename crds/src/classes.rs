@@ -264,7 +264,7 @@ fn collect(kind: Kind, schema: &Value, value: &Value, path: &str, found: &mut Ve
 /// Whether every leaf at or below the path has that class.
 fn is_all(kind: Kind, path: &str, class: Class) -> bool {
     let below = |leaf: &&str| crate::problem::inside(leaf, path);
-    let mut classes = table(kind).iter().filter(|(_, leaves)| leaves.iter().any(|leaf| below(&leaf)));
+    let mut classes = table(kind).iter().filter(|(_, leaves)| leaves.iter().any(below));
     classes.next().is_some_and(|(c, _)| *c == class) && classes.next().is_none()
 }
 

@@ -1,4 +1,4 @@
-//! What a worker runs: the outcome of [`resolve`](crate::resolve), with every reference followed, every default
+//! What a worker runs: the outcome of [`resolve`](crate::resolve()), with every reference followed, every default
 //! applied and every expression compiled. A value of this type cannot be wrong.
 
 use std::collections::BTreeMap;

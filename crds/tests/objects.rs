@@ -63,8 +63,10 @@ fn an_object_without_a_file_is_named_in_its_problems() {
     let problems = resolve(&object, &models[1..]).unwrap_err();
     assert_eq!(
         problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        ["AnomalyPipeline shop/card-payments spec.models[0].modelRef.name: no DetectionModel \"card-amount\"; \
-          found: card-rate, card-limit, card-smooth"]
+        [
+            "AnomalyPipeline shop/card-payments spec.models[0].modelRef.name: no DetectionModel \"card-amount\" in namespace shop; \
+          found: card-rate, card-limit, card-smooth"
+        ]
     );
 }
 

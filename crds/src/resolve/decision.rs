@@ -69,7 +69,7 @@ fn mute(context: &mut Context<'_>, i: usize, mute: &api::Mute, plan: Option<&Pla
         (None, Some(text)) => {
             let path = format!("{path}.when");
             let ast = context.expression(&path, text)?;
-            match Program::compile(&ast, &mut scope(plan?)) {
+            match Program::compile_condition(&ast, &mut scope(plan?)) {
                 Ok(program) => MuteCondition::When(program),
                 Err(problems) => {
                     problems.into_iter().for_each(|problem| context.refuse(&path, problem.message));

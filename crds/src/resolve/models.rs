@@ -75,19 +75,13 @@ fn bind_one(
     let path = format!("spec.models[{i}]");
     let namespace = &context.object.namespace;
     let wanted = &binding.model_ref.name;
-    let here = |entry: &&mut Entry<'_>| entry.context.object.namespace == *namespace;
-    let Some(entry) = models.entries.iter_mut().filter(here).find(|entry| entry.context.object.name == *wanted) else {
-        let names: Vec<&str> = models
-            .entries
-            .iter()
-            .filter(|entry| entry.context.object.namespace == *namespace)
-            .map(|entry| entry.context.object.name.as_str())
-            .collect();
-        let guess = did_you_mean(wanted, names.iter().copied());
-        let found = known_names(Kind::DetectionModel, &names);
-        context.refuse(&format!("{path}.modelRef.name"), format!("no DetectionModel \"{wanted}\"; {found}{guess}"));
+    let is_meant = |object: &Object| object.namespace == *namespace && object.name == *wanted;
+    let Some(found) = models.entries.iter().position(|entry| is_meant(entry.context.object)) else {
+        let message = missing(models, namespace, wanted);
+        context.refuse(&format!("{path}.modelRef.name"), message);
         return None;
     };
+    let entry = &mut models.entries[found];
     let spec = entry.spec.as_ref()?;
     let columns = columns(context, &path, binding, spec, features)?;
     let plan = features.plan.as_ref()?;
@@ -116,6 +110,17 @@ fn bind_one(
         model: Model::new(model),
         columns,
     })
+}
+
+fn missing(models: &Models<'_>, namespace: &str, wanted: &str) -> String {
+    let objects = || models.entries.iter().map(|entry| entry.context.object);
+    let names: Vec<&str> = objects().filter(|o| o.namespace == namespace).map(|o| o.name.as_str()).collect();
+    let found = known_names(Kind::DetectionModel, &names);
+    let hint = match objects().find(|object| object.name == wanted) {
+        Some(elsewhere) => format!("; there is one in namespace {}", elsewhere.namespace),
+        None => did_you_mean(wanted, names.iter().copied()),
+    };
+    format!("no DetectionModel \"{wanted}\" in namespace {namespace}; {found}{hint}")
 }
 
 /// The columns behind a model's inputs; a seasonal feature has two.

@@ -72,7 +72,7 @@ fn start_from(context: &mut Context<'_>, start: &api::StartFrom) -> StartFrom {
 fn filter(context: &mut Context<'_>, text: Option<&str>, paths: &mut Paths) -> Option<Program> {
     const PATH: &str = "spec.source.filter";
     let ast = context.expression(PATH, text?)?;
-    match Program::compile(&ast, &mut EventScope(paths)) {
+    match Program::compile_condition(&ast, &mut EventScope(paths)) {
         Ok(program) => Some(program),
         Err(problems) => {
             problems.into_iter().for_each(|problem| context.refuse(PATH, problem.message));
