@@ -58,7 +58,7 @@ impl Control {
             waiting.retain(|start| !self.start(start, &taken));
             adopted.try_iter().for_each(|partition| self.resume(partition));
             while let Some(request) = self.ownership.next_request() {
-                self.answer(request);
+                self.answer(request, &taken);
             }
             self.consumer.context().refresh(&self.consumer);
             if sampled.elapsed() >= SAMPLE {
@@ -128,7 +128,7 @@ impl Control {
         }
     }
 
-    fn answer(&self, request: Request) {
+    fn answer(&self, request: Request, taken: &Sender<i32>) {
         match request {
             Request::Pause(partition) => {
                 let mut list = TopicPartitionList::new();
@@ -142,7 +142,10 @@ impl Control {
                     return;
                 }
                 match self.position(partition, offset).and_then(|position| self.seek(position)) {
-                    Ok(()) => self.resume(partition),
+                    Ok(()) => {
+                        let mail = Mail::Continue { partition, taken: taken.clone() };
+                        self.ownership.post(self.ownership.lane_of(partition), mail);
+                    }
                     Err(error) => {
                         debug!(partition, %error, "failed to seek, trying again");
                         self.ownership.ask(request);

@@ -63,6 +63,8 @@ pub(crate) struct Held {
 /// A partition that stands still at its offset.
 pub(crate) struct Stall {
     retry_at: Instant,
+    /// The control thread has been asked to try it again.
+    asked: bool,
     /// The client has stopped fetching too: it has to be assigned again.
     restart: bool,
 }
@@ -76,6 +78,12 @@ impl<S: Source, K: Sink> Lane<S, K> {
                     self.adopt(partition, epoch, offset);
                     // The control thread may be gone already; then nobody reads anyway.
                     let _ = taken.send(partition);
+                }
+                Mail::Continue { partition, taken } => {
+                    if let Some(held) = self.shards.get_mut(&partition) {
+                        held.stall = None;
+                        let _ = taken.send(partition);
+                    }
                 }
                 Mail::Release { partitions, done } => {
                     self.shards.retain(|partition, _| !partitions.contains(partition));
@@ -127,7 +135,9 @@ impl<S: Source, K: Sink> Lane<S, K> {
         for (partition, held) in &mut self.shards {
             held.second = held.clock.second(held.shard.greatest_timestamp_ms());
             held.shard.begin_tick(held.second);
-            if let Some(stall) = held.stall.take_if(|stall| now >= stall.retry_at) {
+            // It stands still until the client has gone back: what is queued lies behind the shard's position.
+            if let Some(stall) = held.stall.as_mut().filter(|stall| !stall.asked && now >= stall.retry_at) {
+                stall.asked = true;
                 let offset = held.shard.next_offset();
                 self.ownership.ask(match stall.restart {
                     true => Request::Restart(*partition),
@@ -175,7 +185,7 @@ impl Held {
 
     fn stand_still(&mut self, reason: &str, message: &str, restart: bool, board: &Board) {
         board.stalled(self.shard.partition(), reason, message);
-        self.stall = Some(Stall { retry_at: Instant::now() + self.backoff.next_pause(), restart });
+        self.stall = Some(Stall { retry_at: Instant::now() + self.backoff.next_pause(), asked: false, restart });
         self.recovering = true;
         board.shard(self.report());
     }

@@ -46,6 +46,14 @@ pub(crate) enum Mail {
         /// Answered when the shard is there.
         taken: Sender<i32>,
     },
+    /// A partition that stood still may be read again: the client has been taken back to the shard's position. Reading
+    /// resumes when `taken` is answered.
+    Continue {
+        /// Source partition.
+        partition: i32,
+        /// Answered when the shard is ready.
+        taken: Sender<i32>,
+    },
     /// Drop these partitions, then answer.
     Release {
         /// Source partitions.
