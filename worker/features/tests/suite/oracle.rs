@@ -1,9 +1,11 @@
 //! Every aggregate against its definition, computed anew from all raw events after each of them.
 
-use faultline_features::{Aggregate, Event, FeatureSource, FeatureSpec, Value};
+use faultline_features::{
+    Aggregate, Event, FeatureSource, FeatureSpec, FieldKind, FieldSpec, Paths, Plan, Value, WhenMissing,
+};
 use proptest::prelude::*;
 
-use crate::common::{Raw, aggregate, compile, declined, events, feature, last_events, plain, window};
+use crate::common::{Raw, aggregate, compile, declined, events, feature, field, last_events, plain, window};
 
 const HALF_LIFE_MS: i64 = 5_000;
 
@@ -247,5 +249,22 @@ fn texts_are_remembered_in_order() {
         let mut out = Vec::new();
         plan.fold(&mut key, &Event { time_ms: 0, paths: &values, fields: &values[..3] }, &mut out);
         assert_eq!(out, [expected.0, expected.1].map(|text| text.map_or(Value::Absent, Value::Text)));
+    }
+}
+
+#[test]
+fn a_field_declared_twice_keeps_its_previous_value_under_both_names() {
+    let mut paths = Paths::new();
+    let fields = ["first", "second"].map(|name| FieldSpec {
+        name: name.into(),
+        ..field(&mut paths, "level", FieldKind::Number, WhenMissing::Previous)
+    });
+    let plan = Plan::compile(&mut paths, &fields, &[plain("a", "first"), plain("b", "second")]).unwrap();
+    let mut key = plan.new_key();
+    for level in [Value::Number(2.5), Value::Absent] {
+        let fields = [level; 2];
+        let mut out = Vec::new();
+        plan.fold(&mut key, &Event { time_ms: 0, paths: &[], fields: &fields }, &mut out);
+        assert_eq!(out, [Value::Number(2.5); 2]);
     }
 }
