@@ -305,4 +305,21 @@ mod tests {
         );
         assert!(parse("'größe' == )").unwrap_err()[0].starts_with("column 12: "));
     }
+
+    #[test]
+    fn a_damaged_expression_is_refused_or_read_but_never_a_panic() {
+        let text = "!(a.b in ['x', 2u, 3.5e1]) && has(c) || d.startsWith(\"y\") ? -1 % 2 : max(e, null)";
+        let mut read = 0;
+        for (at, _) in text.char_indices() {
+            let without = format!("{}{}", &text[..at], &text[at + 1..]);
+            for odd in ["'", "(", "\\", "\u{0}", "é", "..", "`", "b\""] {
+                let _ = parse(&format!("{}{odd}{}", &text[..at], &text[at..]));
+            }
+            read += usize::from(parse(&text[..at]).is_ok()) + usize::from(parse(&without).is_ok());
+        }
+        assert!(parse(text).is_ok());
+        assert!((1..text.len()).contains(&read), "{read}");
+        let deep = format!("{}1{}", "(".repeat(5_000), ")".repeat(5_000));
+        assert!(parse(&deep).is_err());
+    }
 }

@@ -96,3 +96,12 @@ fn good_objects_resolve() {
         compare(&folder.join("resolved.txt"), &text);
     }
 }
+
+#[test]
+fn examples_resolve() {
+    let folders = sorted("../examples", None);
+    assert!(!folders.is_empty());
+    for folder in folders {
+        read(&folder).unwrap_or_else(|problems| panic!("{}:\n{}", folder.display(), lines(&problems)));
+    }
+}

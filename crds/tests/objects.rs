@@ -106,3 +106,17 @@ fn a_seasonal_feature_is_bound_as_two_columns() {
     assert_eq!(config.models[0].columns, [0, 1, 2]);
     assert_eq!(config.plan.columns()[2].name, "hour.cos");
 }
+
+#[test]
+fn a_file_that_ends_early_is_refused_or_read_but_never_a_panic() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/good/payments/pipeline.yaml");
+    let text = std::fs::read_to_string(file).unwrap();
+    let models = good("payments").models;
+    let mut resolved = 0;
+    for (at, _) in text.char_indices().filter(|(at, _)| at % 7 == 0) {
+        if let Ok(folder) = read_text("pipeline.yaml", &text[..at]) {
+            resolved += usize::from(resolve(&folder.pipelines[0], &models).is_ok());
+        }
+    }
+    assert!(resolved > 0);
+}

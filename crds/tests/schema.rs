@@ -1,5 +1,5 @@
 //! Rules of the house for the generated schema: what the API server demands, and what keeps rules cheap.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
 use std::path::Path;
