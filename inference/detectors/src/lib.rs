@@ -31,6 +31,7 @@ mod combination;
 mod context;
 mod count;
 mod counts;
+mod key_tail;
 mod model;
 mod peers;
 mod quarantine;

@@ -163,13 +163,14 @@ impl Model {
         let working = scale.apply(raw);
         let outlook = state.outlook(learned, &shared.value_peers, contexts);
         let signed = outlook.as_ref().map_or(0.0, |outlook| (working - outlook.center) / outlook.sigma);
-        let strangeness = match &outlook {
+        let directed = match &outlook {
             Some(outlook) if !self.is_ignored(raw, || scale.invert(outlook.center)) => self.directed(signed),
             _ => 0.0,
         };
+        let strangeness = state.relieve(plan, directed);
         let class = class_of(learned);
         let judged = shared.calibrator.judge(class, strangeness);
-        let usual = shared.calibrator.usual(class);
+        let usual = state.burden(plan, shared.calibrator.usual(class));
         let expected = outlook.as_ref().filter(|_| usual > 0.0).map(|&Outlook { center, sigma, .. }| {
             [scale.invert(center - usual * sigma), scale.invert(center + usual * sigma)]
         });
@@ -181,6 +182,7 @@ impl Model {
         match verdict {
             Verdict::Learn => {
                 state.learn(plan, learned, row, outlook.as_ref(), &mut increments.peers);
+                state.learn_tail(plan, directed);
                 key.learned = learned.saturating_add(1);
             }
             Verdict::Accepted => {

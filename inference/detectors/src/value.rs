@@ -7,6 +7,7 @@ use faultline_numerics::image::{ImageError, Reader, Writer};
 use faultline_numerics::math;
 
 use crate::context::{Context, LONGER_MEMORY, Slopes};
+use crate::key_tail::KeyTail;
 use crate::peers::{PeersIncrements, ValuePeers};
 use crate::scale::Scale;
 
@@ -30,7 +31,7 @@ pub(crate) struct ValuePlan {
     pub(crate) is_robust: bool,
     /// Weight of a row once the memory is full.
     pub(crate) rate: f64,
-    /// The same for the slopes of the context.
+    /// The same for the slopes of the context, and for the tail.
     pub(crate) context_rate: f64,
     /// Number of context inputs.
     pub(crate) contexts: usize,
@@ -50,9 +51,12 @@ pub(crate) struct ValueKey {
     location: f64,
     /// Standard deviation; robust plans take it from the mean absolute deviation.
     spread: f64,
+    tail: KeyTail,
     context: Option<Box<Context>>,
     /// The scale on which it was learned.
     is_log: bool,
+    /// It has left its old level: where its peers are says nothing any more.
+    is_shifted: bool,
 }
 
 /// Where a value was expected and how wide, on the working scale.
@@ -72,7 +76,7 @@ pub(crate) struct Outlook {
 impl ValueKey {
     pub(crate) fn new(plan: &ValuePlan) -> Self {
         let context = (plan.contexts > 0).then(|| Box::new(Context::new(plan.contexts)));
-        Self { location: 0.0, spread: 0.0, context, is_log: false }
+        Self { location: 0.0, spread: 0.0, tail: KeyTail::default(), context, is_log: false, is_shifted: false }
     }
 
     /// Whether the key has to start over because the scale has changed since it learned.
@@ -91,6 +95,7 @@ impl ValueKey {
     pub(crate) fn accept_shift(&mut self, working: f64, outlook: Option<&Outlook>) {
         self.location = working - outlook.map_or(0.0, |outlook| outlook.shift);
         self.spread = 0.0;
+        self.is_shifted = true;
         if let Some(context) = &mut self.context {
             context.move_to(self.location);
         }
@@ -126,18 +131,41 @@ impl ValueKey {
         };
         let (mut center, mut sigma) = (self.location, own);
         if learned < OWN {
-            let weight = if has_peers { peers.location_weight } else { 0.0 };
+            let weight = if has_peers && !self.is_shifted { peers.location_weight } else { 0.0 };
             center = (events * self.location + weight * peers.location) / (events + weight).max(f64::MIN_POSITIVE);
             sigma *= math::sqrt(1.0 + 1.0 / (events + weight).max(1e-3));
         }
         let (slopes, shift) = match &self.context {
             Some(context) => {
-                let slopes = context.slopes(&peers.slopes, own);
+                // A key wider than its peers may be so because its slopes are not found yet: taking its own scale
+                // for the unit would then widen it further.
+                let unit = if has_peers { own.min(peers.within) } else { own };
+                let slopes = context.slopes(&peers.slopes, unit);
                 (slopes, context.shift(&slopes, contexts))
             }
             None => (Slopes::default(), 0.0),
         };
         Some(Outlook { center: center + shift, sigma, own, shift, slopes })
+    }
+
+    /// A strangeness, relieved of what is usual in the tail of this key.
+    #[inline]
+    pub(crate) fn relieve(&self, plan: &ValuePlan, strangeness: f64) -> f64 {
+        if plan.is_robust { self.tail.relieve(strangeness) } else { strangeness }
+    }
+
+    /// The strangeness that [`Self::relieve`] turns into this one.
+    #[inline]
+    pub(crate) fn burden(&self, plan: &ValuePlan, relieved: f64) -> f64 {
+        if plan.is_robust { self.tail.burden(relieved) } else { relieved }
+    }
+
+    /// Learns how far into its tail the key goes; `strangeness` as it was before relief.
+    #[inline]
+    pub(crate) fn learn_tail(&mut self, plan: &ValuePlan, strangeness: f64) {
+        if plan.is_robust {
+            self.tail.learn(plan.context_rate, strangeness);
+        }
     }
 
     /// Learns a value and reports to the peers.
@@ -165,7 +193,9 @@ impl ValueKey {
         let clip = outlook.filter(|_| plan.is_robust).map_or(f64::INFINITY, |outlook| outlook.own);
         let clipped = deviation.min(LOCATION_CLIP * clip).max(-LOCATION_CLIP * clip);
         if let Some(context) = &mut self.context {
-            context.learn(plan.context_rate, row.working - deviation + clipped, row.contexts);
+            // The first row of a key has nothing that it could deviate from.
+            let held = if learned == 0 { row.working } else { row.working - deviation + clipped };
+            context.learn(plan.context_rate, held, row.contexts);
         }
         if learned == 0 {
             self.location = row.working;
@@ -204,26 +234,32 @@ impl ValueKey {
     }
 
     pub(crate) fn write(&self, w: &mut Writer) {
-        w.bool(self.is_log);
+        w.u8(u8::from(self.is_log) | u8::from(self.is_shifted) << 1);
         w.f64(self.location);
         w.f64(self.spread);
+        self.tail.write(w);
         if let Some(context) = &self.context {
             context.write(w);
         }
     }
 
     pub(crate) fn restore(plan: &ValuePlan, r: &mut Reader<'_>) -> Result<Self, ImageError> {
-        let is_log = r.bool()?;
+        let flags = r.u8()?;
+        if flags > 3 {
+            return Err(ImageError::Invalid { what: "flags of a value", found: u64::from(flags) });
+        }
+        let (is_log, is_shifted) = (flags & 1 != 0, flags & 2 != 0);
         let location = r.f64()?;
         let spread = r.f64()?;
         if !location.is_finite() || !(spread >= 0.0 && spread.is_finite()) {
             return Err(ImageError::Invalid { what: "level or spread of a key", found: spread.to_bits() });
         }
+        let tail = KeyTail::restore(r)?;
         let context = match plan.contexts {
             0 => None,
             contexts => Some(Box::new(Context::restore(r, contexts)?)),
         };
-        Ok(Self { location, spread, context, is_log })
+        Ok(Self { location, spread, tail, context, is_log, is_shifted })
     }
 }
 
