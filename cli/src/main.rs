@@ -1,2 +1,7 @@
-//! `faultline`.
-fn main() {}
+//! `faultline`: see the library for what it does.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    faultline_cli::main()
+}

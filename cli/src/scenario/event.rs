@@ -38,7 +38,7 @@ pub(super) enum Flaw {
     AmountIsText,
     /// There is no amount.
     NoAmount,
-    /// The time is a year ahead.
+    /// The time is a century ahead.
     FarFuture,
 }
 

@@ -6,6 +6,9 @@ use super::event::{Event, Flaw};
 use super::profile::{CATEGORIES, COUNTRIES, Profile};
 use super::season::DAY_MS;
 
+/// How far ahead the time of a bad record is: beyond any clock.
+const CENTURY_MS: i64 = 36_525 * DAY_MS;
+
 /// `user-00042`.
 pub(super) fn write_user(out: &mut Vec<u8>, number: u32) {
     out.extend_from_slice(b"user-");
@@ -14,7 +17,7 @@ pub(super) fn write_user(out: &mut Vec<u8>, number: u32) {
 
 /// The whole payment.
 pub(super) fn write_event(out: &mut Vec<u8>, event: &Event, profile: &Profile, seed: u64) {
-    let far = if event.flaw == Some(Flaw::FarFuture) { 365 * DAY_MS } else { 0 };
+    let far = if event.flaw == Some(Flaw::FarFuture) { CENTURY_MS } else { 0 };
     out.extend_from_slice(b"{\"eventId\":\"");
     write_hex(out, event_id(seed, event.order));
     out.extend_from_slice(b"\",\"timestamp\":");

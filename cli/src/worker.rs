@@ -1,0 +1,79 @@
+//! `faultline worker`: what runs in a cluster's pod.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use faultline_worker::{ClockKind, Options};
+use tracing::info;
+
+use crate::failure::{Failure, chain};
+use crate::signals::Stop;
+use crate::{logging, pipeline};
+
+/// How often a signal is looked for.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Runs the worker of a pipeline until it is told to stop.
+///
+/// Several workers of the same pipeline share the source's partitions. SIGTERM or Ctrl-C: what is under way is
+/// committed, the partitions are handed over.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    faultline worker examples/quickstart --brokers localhost:9092\n  \
+    faultline worker /etc/faultline/pipeline --listen 0.0.0.0:8080 --secrets /etc/faultline/secrets")]
+pub(crate) struct Arguments {
+    /// Folder of the YAML files, or one file
+    folder: PathBuf,
+    /// Which pipeline, if the folder has several
+    #[arg(long, value_name = "NAME")]
+    pipeline: Option<String>,
+    /// In place of `spec.kafka.bootstrapServers`
+    #[arg(long, value_name = "HOST:PORT")]
+    brokers: Option<String>,
+    /// Serve /status, /health and /metrics here
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// Threads that fold events [default: one per processor]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
+    lanes: Option<u16>,
+    /// Folder of the secrets, as mounted: SECRET/KEY
+    #[arg(long, value_name = "DIR")]
+    secrets: Option<PathBuf>,
+    /// Take the time from the events, not from the clock on the wall: for recorded or generated streams
+    #[arg(long)]
+    event_clock: bool,
+    /// Logs as JSON, one object per line
+    #[arg(long)]
+    log_json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let ready = pipeline::load(&arguments.folder, arguments.pipeline.as_deref())?;
+    logging::start("info", arguments.log_json);
+    for note in &ready.notes {
+        info!("{note}");
+    }
+    let stop = Stop::on_signals().map_err(|error| Failure::of("failed to listen to signals", &error))?;
+    let options = Options {
+        brokers: arguments.brokers.clone(),
+        lanes: arguments.lanes.map(usize::from),
+        clock: if arguments.event_clock { ClockKind::Records { speed: 1.0 } } else { ClockKind::Wall },
+        listen: arguments.listen,
+        secrets: arguments.secrets.clone(),
+        development: false,
+    };
+    let worker = faultline_worker::start(Arc::new(ready.config), options)
+        .map_err(|error| Failure::usage(format!("failed to start the worker: {}", chain(&error))))?;
+    if let Some(address) = worker.address() {
+        info!(%address, "serving status and metrics");
+    }
+    while !stop.asked() && !worker.has_ended() {
+        std::thread::park_timeout(LOOK);
+    }
+    let ended_by_itself = !stop.asked();
+    let status = worker.stop().map_err(|error| Failure::of("the worker failed", &error))?;
+    info!(events = status.outcomes.records(), "stopped");
+    if ended_by_itself { Err(Failure::Failed("the worker ended by itself; see the log".to_owned())) } else { Ok(()) }
+}
