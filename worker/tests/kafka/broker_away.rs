@@ -1,0 +1,31 @@
+//! A broker that is not there yet, and one that goes away and comes back: the worker waits, says so, and goes on.
+
+use tempfile::tempdir;
+
+use crate::broker::{Broker, create_topic, free_port};
+use crate::pipeline::{self, Names};
+use crate::stream::Stream;
+use crate::verify::{Expected, verify};
+
+#[test]
+fn a_worker_waits_for_its_broker_and_survives_its_restart() {
+    let (folder, port, names) = (tempdir().unwrap(), free_port(), Names::new("away"));
+    let address = format!("127.0.0.1:{port}");
+    let worker = pipeline::start(&pipeline::config(&names, &[]), &address);
+    let message = crate::problem(&worker, "TopicsNotReady");
+    assert!(message.contains(&address), "{message}");
+
+    let broker = Broker::start(folder.path(), port, false);
+    create_topic(&address, &names.input(), 2);
+    let mut stream = Stream::new(&address, &names.input(), 2, 4);
+    stream.send(10_000);
+    crate::records(&worker, 5_000);
+
+    broker.stop();
+    let broker = Broker::start(folder.path(), port, false);
+    stream.send(10_000);
+    crate::records(&worker, 20_000);
+    let tally = worker.stop().unwrap().outcomes;
+    verify(&address, &names, Expected::ExactlyOnceAfterMoves, &tally);
+    broker.stop();
+}

@@ -1,0 +1,100 @@
+//! Nothing lost, nothing twice, while workers come and go.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use faultline_crds::WorkerConfig;
+use faultline_worker::Worker;
+use faultline_worker::outcome::Tally;
+
+use crate::broker::{create_topic, shared};
+use crate::pipeline::{self, Names};
+use crate::stream::Stream;
+use crate::verify::{Expected, verify};
+use crate::wait_until;
+
+const PARTITIONS: i32 = 6;
+const EVENTS: u64 = 1_000_000;
+
+/// The workers of one group, and what those that have left had counted.
+struct Crew {
+    config: Arc<WorkerConfig>,
+    brokers: String,
+    working: Vec<Worker>,
+    left: Tally,
+}
+
+impl Crew {
+    fn joins(&mut self) {
+        self.working.push(pipeline::start(&self.config, &self.brokers));
+    }
+
+    /// The one that has worked longest leaves.
+    fn leaves(&mut self) {
+        let last_words = self.working.remove(0).stop().unwrap();
+        self.left.add(&last_words.outcomes);
+    }
+
+    fn tally(&self) -> Tally {
+        let mut tally = self.left.clone();
+        self.working.iter().for_each(|worker| tally.add(&worker.status().outcomes));
+        tally
+    }
+
+    #[track_caller]
+    fn until(&self, records: u64) {
+        let states = || self.working.iter().map(|worker| format!("\n{:?}", worker.status())).collect::<String>();
+        let reached = || self.tally().records() >= records;
+        wait_until(&format!("{records} records"), Duration::from_secs(120), reached, states);
+    }
+}
+
+#[test]
+fn every_record_ends_exactly_once_while_workers_join_and_leave() {
+    let names = Names::new("moves");
+    let brokers = shared();
+    create_topic(&brokers, &names.input(), PARTITIONS);
+    let mut crew = Crew {
+        config: pipeline::config(&names, &[]),
+        brokers: brokers.clone(),
+        working: Vec::new(),
+        left: Tally::default(),
+    };
+    let producing = {
+        let (brokers, input) = (brokers.clone(), names.input());
+        thread::spawn(move || Stream::new(&brokers, &input, PARTITIONS, 1).send(EVENTS))
+    };
+    crew.joins();
+    crew.until(EVENTS / 8);
+    crew.joins();
+    crew.until(EVENTS / 4);
+    crew.joins();
+    crew.until(EVENTS / 2);
+    crew.leaves();
+    crew.until(EVENTS * 5 / 8);
+    crew.leaves();
+    crew.until(EVENTS * 3 / 4);
+    crew.joins();
+    producing.join().unwrap();
+    crew.until(EVENTS);
+    crew.leaves();
+    crew.leaves();
+    let input = verify(&brokers, &names, Expected::ExactlyOnceAfterMoves, &crew.left);
+    assert_eq!(input, EVENTS);
+}
+
+#[test]
+fn every_record_ends_as_its_kind_demands() {
+    let names = Names::new("kinds");
+    let brokers = shared();
+    create_topic(&brokers, &names.input(), 2);
+    let worker = pipeline::start(&pipeline::config(&names, &[]), &brokers);
+    Stream::new(&brokers, &names.input(), 2, 2).send(40_000);
+    crate::records(&worker, 40_000);
+    let tally = worker.stop().unwrap().outcomes;
+    assert!(tally.by_class.iter().all(|count| *count > 0), "a class is missing: {tally:?}");
+    assert!(tally.late > 0 && tally.duplicate > 0 && tally.filtered > 0 && tally.skipped > 0, "{tally:?}");
+    assert!(tally.anomalies > 0 && tally.alerts > 0, "{tally:?}");
+    verify(&brokers, &names, Expected::Exactly, &tally);
+}
