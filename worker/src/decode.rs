@@ -49,7 +49,11 @@ pub(crate) struct Slots<'a> {
 impl Slots<'_> {
     /// The same buffers, empty, for another record.
     pub(crate) fn recycle<'b>(self) -> Slots<'b> {
-        Slots { leaves: recycle(self.leaves, |_| Leaf::Missing), paths: recycle(self.paths, |_| Value::Absent), fields: recycle(self.fields, |_| Value::Absent) }
+        Slots {
+            leaves: recycle(self.leaves, |_| Leaf::Missing),
+            paths: recycle(self.paths, |_| Value::Absent),
+            fields: recycle(self.fields, |_| Value::Absent),
+        }
     }
 }
 
@@ -86,15 +90,26 @@ impl Rejected {
 }
 
 /// Validates the record's value and finds the leaves of the needed paths.
-pub(crate) fn read<'a>(layout: &Layout, raw: &RawEvent<'a>, leaves: &mut Vec<Leaf<'a>>, arena: &mut String) -> Result<(), Rejected> {
+pub(crate) fn read<'a>(
+    layout: &Layout,
+    raw: &RawEvent<'a>,
+    leaves: &mut Vec<Leaf<'a>>,
+    arena: &mut String,
+) -> Result<(), Rejected> {
     arena.clear();
     let bytes = match raw.value {
         Some(bytes) if !bytes.is_empty() => bytes,
-        Some(_) => return Err(Rejected::decode(Class::Empty, "expected a JSON object, found an empty value".to_owned())),
+        Some(_) => {
+            return Err(Rejected::decode(Class::Empty, "expected a JSON object, found an empty value".to_owned()));
+        }
         None => return Err(Rejected::decode(Class::Empty, "expected a JSON object, found a null value".to_owned())),
     };
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| Rejected::decode(Class::NotUtf8, format!("expected UTF-8, found an invalid byte at position {}", error.valid_up_to())))?;
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        Rejected::decode(
+            Class::NotUtf8,
+            format!("expected UTF-8, found an invalid byte at position {}", error.valid_up_to()),
+        )
+    })?;
     json::read(text, &layout.root, layout.paths, leaves)
         .map_err(|error| Rejected::decode(Class::NotJson, format!("expected one JSON object: {error}")))?;
     leaves.iter_mut().for_each(|leaf| leaf.unescape(arena));
@@ -102,7 +117,12 @@ pub(crate) fn read<'a>(layout: &Layout, raw: &RawEvent<'a>, leaves: &mut Vec<Lea
 }
 
 /// Key, event time, values and fields of a record that [`read`] accepted.
-pub(crate) fn interpret<'a>(layout: &Layout, raw: &RawEvent<'a>, arena: &'a str, slots: &mut Slots<'a>) -> Result<Decoded<'a>, Unfit> {
+pub(crate) fn interpret<'a>(
+    layout: &Layout,
+    raw: &RawEvent<'a>,
+    arena: &'a str,
+    slots: &mut Slots<'a>,
+) -> Result<Decoded<'a>, Unfit> {
     slots.paths.clear();
     slots.paths.extend(slots.leaves.iter().map(|leaf| leaf.value(arena)));
     let key = key(layout, raw, arena, &slots.leaves).map_err(Unfit::Rejected)?;
@@ -113,7 +133,9 @@ pub(crate) fn interpret<'a>(layout: &Layout, raw: &RawEvent<'a>, arena: &'a str,
 }
 
 fn key<'a>(layout: &Layout, raw: &RawEvent<'a>, arena: &'a str, leaves: &[Leaf<'a>]) -> Result<&'a str, Rejected> {
-    let reject = |what: String| Rejected::decode(Class::Key, format!("entity key: expected UTF-8 of 1 to {KEY_BYTES} bytes, found {what}"));
+    let reject = |what: String| {
+        Rejected::decode(Class::Key, format!("entity key: expected UTF-8 of 1 to {KEY_BYTES} bytes, found {what}"))
+    };
     let key = match layout.key {
         None => {
             let bytes = raw.key.ok_or_else(|| reject("a record without a key".to_owned()))?;
@@ -141,12 +163,15 @@ fn event_time<'a>(layout: &Layout, raw: &RawEvent<'a>, arena: &'a str, leaves: &
     let name = &layout.timestamp_name;
     let expected = event_time::expected(timestamp.unit);
     let at = match (timestamp.unit, leaf) {
-        (faultline_crds::worker_config::TimeUnit::Rfc3339, Leaf::Text(_) | Leaf::Unescaped(_)) => leaf.text(arena).and_then(event_time::rfc3339),
+        (faultline_crds::worker_config::TimeUnit::Rfc3339, Leaf::Text(_) | Leaf::Unescaped(_)) => {
+            leaf.text(arena).and_then(event_time::rfc3339)
+        }
         (unit, Leaf::Number(text)) => event_time::number(text, unit),
         _ => return Err(reject(format!("timestamp `{name}`: expected {expected}, found {}", leaf.kind()))),
     };
-    at.filter(|at| (1..=MAX_TIME_MS).contains(at))
-        .ok_or_else(|| reject(format!("timestamp `{name}`: expected {expected} between 1970 and 9999, found {}", leaf.kind())))
+    at.filter(|at| (1..=MAX_TIME_MS).contains(at)).ok_or_else(|| {
+        reject(format!("timestamp `{name}`: expected {expected} between 1970 and 9999, found {}", leaf.kind()))
+    })
 }
 
 /// Types the declared fields. A rejection anywhere counts more than a skip, so that the order of the declarations

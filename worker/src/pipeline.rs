@@ -20,10 +20,10 @@ use std::mem::take;
 use faultline_crds::worker_config::ResultsMode;
 use faultline_features::recycle;
 
+use crate::commit::commit;
 use crate::decide::{self, Anomaly, ModelSet, MuteFacts, Verdict};
 use crate::decode::{self, Decoded, Rejected, Slots, Unfit};
 use crate::emit::{self, AlertState, Closing, Judged, close_reason};
-use crate::commit::commit;
 use crate::lane::Lane;
 use crate::outcome::Outcome;
 use crate::outputs::{Output, Outputs, Topic};
@@ -49,7 +49,12 @@ pub(crate) fn tick<S: Source, K: Sink>(lane: &mut Lane<S, K>) {
 ///
 /// # Errors
 /// The shard must stop before this record: it is not consumed, and everything before it stays valid.
-pub fn fold(shard: &mut Shard, raw: &RawEvent<'_>, scratch: &mut Scratch, outputs: &mut Outputs) -> Result<Outcome, Trip> {
+pub fn fold(
+    shard: &mut Shard,
+    raw: &RawEvent<'_>,
+    scratch: &mut Scratch,
+    outputs: &mut Outputs,
+) -> Result<Outcome, Trip> {
     let mut arena = take(&mut scratch.arena);
     let mut slots = take(&mut scratch.slots).recycle();
     let ended = match decode::read(&shard.layout, raw, &mut slots.leaves, &mut arena) {
@@ -104,7 +109,8 @@ fn end<'a>(
     if shard.time.is_late(decoded.time_ms) {
         let behind_ms = shard.time.greatest_ms().unwrap_or_default() - decoded.time_ms;
         let allowed_s = shard.config.source.allowed_lateness_ms / 1000;
-        let message = format!("expected an event at most {allowed_s} s behind the latest, found {} s", behind_ms / 1000);
+        let message =
+            format!("expected an event at most {allowed_s} s behind the latest, found {} s", behind_ms / 1000);
         outputs.push_rejected(Topic::Late, raw, "late", None, &message);
         return Ok(Outcome::Late);
     }
@@ -134,13 +140,21 @@ fn reject(
 /// Whether the event's id was taken in before; takes it in if not.
 fn is_duplicate(shard: &mut Shard, decoded: &Decoded<'_>, offset: i64) -> bool {
     let Some(duplicates) = &mut shard.duplicates else { return false };
-    let watermark_ms = shard.time.watermark_ms().unwrap_or(i64::MIN).max(decoded.time_ms - shard.config.source.allowed_lateness_ms);
+    let watermark_ms =
+        shard.time.watermark_ms().unwrap_or(i64::MIN).max(decoded.time_ms - shard.config.source.allowed_lateness_ms);
     duplicates.forget(watermark_ms);
     decoded.id.is_some_and(|id| !duplicates.take_in(id, offset, decoded.time_ms))
 }
 
 /// Window ► score ► decide ► emit for an accepted event.
-fn fold_accepted(shard: &mut Shard, raw: &RawEvent<'_>, decoded: &Decoded<'_>, slots: &Slots<'_>, work: &mut Work, outputs: &mut Outputs) {
+fn fold_accepted(
+    shard: &mut Shard,
+    raw: &RawEvent<'_>,
+    decoded: &Decoded<'_>,
+    slots: &Slots<'_>,
+    work: &mut Work,
+    outputs: &mut Outputs,
+) {
     let at = match shard.keys.find(decoded.key) {
         Some(at) => at,
         None => open_key(shard, decoded, work, outputs),
@@ -150,7 +164,7 @@ fn fold_accepted(shard: &mut Shard, raw: &RawEvent<'_>, decoded: &Decoded<'_>, s
     let clock_ms = shard.clock_ms();
     let Shard { config, keys, timers, scoring, encoder, .. } = shard;
     let decision = &config.decision;
-    let KeyState { key, windows, models, combination, incident, last_ms, .. } = keys.at(at);
+    let KeyState { windows, models, combination, incident, last_ms, .. } = keys.at(at);
     *last_ms = (*last_ms).max(decoded.time_ms);
 
     let mut columns = recycle(take(&mut work.columns));
@@ -164,7 +178,8 @@ fn fold_accepted(shard: &mut Shard, raw: &RawEvent<'_>, decoded: &Decoded<'_>, s
     if let (Some(severity), Some(surprise)) = (severity, surprise) {
         outputs.tally(partition).anomalies += 1;
         score::explain(config, &columns, &mut work.scores, &mut work.explanation);
-        let too_old = config.outputs.alerts.max_event_age_ms.is_some_and(|most| clock_ms.saturating_sub(decoded.time_ms) > most);
+        let too_old =
+            config.outputs.alerts.max_event_age_ms.is_some_and(|most| clock_ms.saturating_sub(decoded.time_ms) > most);
         let facts = MuteFacts { time_ms: decoded.time_ms, columns: &columns, key: decoded.key, surprise, severity };
         verdict.muted = too_old || decide::is_muted(&decision.mutes, &facts);
         if !verdict.muted {
@@ -177,7 +192,7 @@ fn fold_accepted(shard: &mut Shard, raw: &RawEvent<'_>, decoded: &Decoded<'_>, s
     }
     if let (Some(AlertState::Opened), Some(incident)) = (alert, incident.as_mut()) {
         incident.end_timer_ms = incident.last_ms + decision.quiet_period_ms;
-        timers.arm(incident.end_timer_ms, key, Purpose::IncidentEnd);
+        timers.arm(incident.end_timer_ms, decoded.key, Purpose::IncidentEnd);
     }
 
     let wants_result = match config.outputs.results.mode {
@@ -205,7 +220,16 @@ fn fold_accepted(shard: &mut Shard, raw: &RawEvent<'_>, decoded: &Decoded<'_>, s
         let push = |outputs: &mut Outputs, topic, value| {
             let (key, traceparent) = (key.clone(), traceparent.clone());
             let record_time_ms = raw.timestamp.millis().unwrap_or(-1);
-            outputs.push(Output { topic, partition, offset: raw.offset, record_time_ms, key, value: Some(value), traceparent, rejection: None });
+            outputs.push(Output {
+                topic,
+                partition,
+                offset: raw.offset,
+                record_time_ms,
+                key,
+                value: Some(value),
+                traceparent,
+                rejection: None,
+            });
         };
         if wants_result {
             let value = outputs.write(|out| emit::write_result(encoder, &judged, out));
@@ -234,7 +258,7 @@ fn open_key(shard: &mut Shard, decoded: &Decoded<'_>, work: &mut Work, outputs: 
     let mut state = KeyState::new(decoded.key, shard.config.plan.new_key(), models, combination);
     state.last_ms = decoded.time_ms;
     state.expiry_timer_ms = decoded.time_ms.saturating_add(shard.config.source.key_expiry_ms);
-    shard.timers.arm(state.expiry_timer_ms, &state.key, Purpose::Expiry);
+    shard.timers.arm(state.expiry_timer_ms, decoded.key, Purpose::Expiry);
     shard.keys.insert(state)
 }
 
@@ -256,7 +280,10 @@ fn set_off_timers(shard: &mut Shard, work: &mut Work, outputs: &mut Outputs) {
                 }
             }
             Purpose::IncidentEnd => {
-                let Some(incident) = state.incident.as_mut().filter(|incident| incident.end_timer_ms == timer.at_ms) else { continue };
+                let Some(incident) = state.incident.as_mut().filter(|incident| incident.end_timer_ms == timer.at_ms)
+                else {
+                    continue;
+                };
                 let ends_ms = incident.last_ms.saturating_add(shard.config.decision.quiet_period_ms);
                 if ends_ms == timer.at_ms {
                     close(shard, at, ends_ms, close_reason::QUIET, work, outputs);
@@ -284,10 +311,19 @@ fn close(shard: &mut Shard, at: usize, at_ms: i64, reason: &'static str, work: &
     let (partition, offset) = (shard.partition(), shard.next_offset());
     let state = shard.keys.at(at);
     let Some(incident) = state.incident.take() else { return };
-    let shown_key = shard.encoder.shown_key(&state.key, &mut work.shown_key);
+    let shown_key = shard.encoder.shown_key(state.key(), &mut work.shown_key);
     let key = Some(outputs.put(shown_key.as_bytes()));
     let closing = Closing { at_ms, offset, reason };
     let value = Some(outputs.write(|out| emit::write_closing(&shard.encoder, &incident, &closing, shown_key, out)));
-    outputs.push(Output { topic: Topic::Alerts, partition, offset, record_time_ms: -1, key, value, traceparent: None, rejection: None });
+    outputs.push(Output {
+        topic: Topic::Alerts,
+        partition,
+        offset,
+        record_time_ms: -1,
+        key,
+        value,
+        traceparent: None,
+        rejection: None,
+    });
     outputs.tally(partition).alerts += 1;
 }

@@ -7,7 +7,8 @@ mod calibration;
 
 use faultline_crds::worker_config::{BoundModel, WorkerConfig};
 use faultline_detectors::{
-    Combination, CombinationIncrements, CombinationShared, Increments, KeyCombination, KeyModel, Maturity, Model, Score, Shared,
+    Combination, CombinationIncrements, CombinationShared, Increments, KeyCombination, KeyModel, Maturity, Model,
+    Score, Shared,
 };
 use faultline_features::Value;
 
@@ -123,7 +124,8 @@ impl Scoring {
             own.increments = Increments::default();
         }
         if self.combination.learns() {
-            self.combination_shared = self.combination.next_shared(&self.combination_shared, &self.combination_increments);
+            self.combination_shared =
+                self.combination.next_shared(&self.combination_shared, &self.combination_increments);
             self.combination_increments = CombinationIncrements::default();
         }
     }
@@ -142,24 +144,38 @@ impl Scoring {
 /// The detector's inputs; what is not a number is NaN, and the model leaves the event out.
 fn gather(bound: &BoundModel, columns: &[Value<'_>], inputs: &mut Vec<f64>) {
     inputs.clear();
-    inputs.extend(bound.columns.iter().map(|&column| columns.get(column).map_or(f64::NAN, |value| value.number_or_nan())));
+    inputs.extend(
+        bound.columns.iter().map(|&column| columns.get(column).map_or(f64::NAN, |value| value.number_or_nan())),
+    );
 }
 
 /// What an anomaly's surprise is made of, the greatest share first. Each model counts by its surprise; one that sees
 /// nothing strange (less than 1 in 10) is left out.
-pub(crate) fn explain(config: &WorkerConfig, columns: &[Value<'_>], scores: &mut Scores, explanation: &mut Vec<Explained>) {
+pub(crate) fn explain(
+    config: &WorkerConfig,
+    columns: &[Value<'_>],
+    scores: &mut Scores,
+    explanation: &mut Vec<Explained>,
+) {
     explanation.clear();
     let highest = scores.surprises.iter().flatten().copied().fold(0.0, f64::max);
     let counts = |surprise: f64| surprise >= 1.0 || surprise == highest;
     let total: f64 = scores.surprises.iter().flatten().copied().filter(|surprise| counts(*surprise)).sum();
-    for (model, (bound, score)) in config.models.iter().zip(&scores.models).enumerate() {
-        let Some(score) = score.filter(|score| counts(score.surprise)) else { continue };
+    let mut strange: Vec<(usize, Score)> = scores
+        .models
+        .iter()
+        .enumerate()
+        .filter_map(|(model, score)| Some((model, score.filter(|score| counts(score.surprise))?)))
+        .collect();
+    strange.sort_by(|a, b| b.1.surprise.total_cmp(&a.1.surprise));
+    for (model, score) in strange {
+        let bound = &config.models[model];
         let share = if total > 0.0 { score.surprise / total } else { 1.0 };
         gather(bound, columns, &mut scores.inputs);
         for part in bound.model.explain(&score, &scores.inputs) {
             let column = part.input.and_then(|input| bound.columns.get(input).copied());
             let contribution = part.contribution * share;
-            // Two models that point at the same value say one thing; a count of it is another.
+            // Models that point at the same value say one thing, in the words of the most surprised; a count of it is another.
             match explanation.iter_mut().find(|known| known.column == column && known.value == part.value) {
                 Some(known) => known.contribution += contribution,
                 None => explanation.push(Explained {

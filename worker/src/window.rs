@@ -25,7 +25,12 @@ pub(crate) enum Guard {
 }
 
 /// Refuses events too far ahead: one bad clock must not close every window.
-pub(crate) fn guard_future(config: &WorkerConfig, guard: Guard, raw: &RawEvent<'_>, time_ms: i64) -> Result<(), Rejected> {
+pub(crate) fn guard_future(
+    config: &WorkerConfig,
+    guard: Guard,
+    raw: &RawEvent<'_>,
+    time_ms: i64,
+) -> Result<(), Rejected> {
     let (from, whose) = match (guard, raw.timestamp) {
         (_, RecordTime::Appended(at)) => (at, "the broker's time of the record"),
         (Guard::ShardClock(at), _) => (at, "the worker's clock"),
@@ -37,7 +42,8 @@ pub(crate) fn guard_future(config: &WorkerConfig, guard: Guard, raw: &RawEvent<'
     if ahead_ms <= limit_ms {
         return Ok(());
     }
-    let message = format!("expected an event time at most {} s ahead of {whose}, found {} s", limit_ms / 1000, ahead_ms / 1000);
+    let message =
+        format!("expected an event time at most {} s ahead of {whose}, found {} s", limit_ms / 1000, ahead_ms / 1000);
     Err(Rejected { stage: "future", class: Class::Future, message })
 }
 

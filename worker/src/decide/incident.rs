@@ -39,7 +39,14 @@ pub(crate) struct ModelSet(u64);
 impl ModelSet {
     /// The models that scored.
     pub(crate) fn of(scores: &[Option<Score>]) -> Self {
-        Self(scores.iter().take(64).enumerate().filter(|(_, score)| score.is_some()).fold(0, |set, (at, _)| set | 1 << at))
+        Self(
+            scores
+                .iter()
+                .take(64)
+                .enumerate()
+                .filter(|(_, score)| score.is_some())
+                .fold(0, |set, (at, _)| set | 1 << at),
+        )
     }
 
     pub(crate) fn contains(self, model: usize) -> bool {

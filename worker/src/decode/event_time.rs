@@ -67,13 +67,21 @@ pub(crate) fn likely_unit(text: &str) -> Option<TimeUnit> {
 pub(super) fn rfc3339(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let digits = |from: usize, count: usize| -> Option<i64> {
-        bytes.get(from..from + count)?.iter().try_fold(0, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0')))
+        bytes
+            .get(from..from + count)?
+            .iter()
+            .try_fold(0, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0')))
     };
     let is = |at: usize, allowed: &[u8]| bytes.get(at).is_some_and(|byte| allowed.contains(byte));
     let (year, month, day) = (digits(0, 4)?, digits(5, 2)?, digits(8, 2)?);
     let (hour, minute, second) = (digits(11, 2)?, digits(14, 2)?, digits(17, 2)?);
     let punctuated = is(4, b"-") && is(7, b"-") && is(10, b"Tt ") && is(13, b":") && is(16, b":");
-    let in_range = (1..=12).contains(&month) && day >= 1 && day <= days_in_month(year, month) && hour < 24 && minute < 60 && second <= 60;
+    let in_range = (1..=12).contains(&month)
+        && day >= 1
+        && day <= days_in_month(year, month)
+        && hour < 24
+        && minute < 60
+        && second <= 60;
     if !punctuated || !in_range {
         return None;
     }
@@ -85,7 +93,9 @@ pub(super) fn rfc3339(text: &str) -> Option<i64> {
         if fraction == 0 {
             return None;
         }
-        millis = (0..3).fold(0, |sum, place| sum * 10 + if place < fraction { i64::from(bytes[at + 1 + place] - b'0') } else { 0 });
+        millis = (0..3).fold(0, |sum, place| {
+            sum * 10 + if place < fraction { i64::from(bytes[at + 1 + place] - b'0') } else { 0 }
+        });
         at += 1 + fraction;
     }
     let offset_minutes = match bytes.get(at)? {

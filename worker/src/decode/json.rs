@@ -9,7 +9,12 @@ use super::layout::Node;
 use super::leaf::{Leaf, hex4};
 
 /// Validates `text` as one JSON object and fills one leaf per path; of a repeated member the last counts.
-pub(super) fn read<'a>(text: &'a str, root: &Node, paths: usize, leaves: &mut Vec<Leaf<'a>>) -> Result<(), serde_json::Error> {
+pub(super) fn read<'a>(
+    text: &'a str,
+    root: &Node,
+    paths: usize,
+    leaves: &mut Vec<Leaf<'a>>,
+) -> Result<(), serde_json::Error> {
     if object(text, root, paths, leaves, Descent::Direct).is_err() {
         // A number too large for a double where an object is looked for stops the direct descent, though it is JSON.
         object(text, root, paths, leaves, Descent::Twice)?;
@@ -29,7 +34,13 @@ enum Descent {
     Twice,
 }
 
-fn object<'a>(text: &'a str, root: &Node, paths: usize, leaves: &mut Vec<Leaf<'a>>, descent: Descent) -> Result<(), serde_json::Error> {
+fn object<'a>(
+    text: &'a str,
+    root: &Node,
+    paths: usize,
+    leaves: &mut Vec<Leaf<'a>>,
+    descent: Descent,
+) -> Result<(), serde_json::Error> {
     leaves.clear();
     leaves.resize(paths, Leaf::Missing);
     let mut json = serde_json::Deserializer::from_str(text);

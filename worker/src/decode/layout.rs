@@ -92,7 +92,11 @@ impl LayoutField {
             FieldKind::Text => "text",
         };
         let found = if class == Class::FieldNotFinite { "a number too large for 64 bits" } else { leaf.kind() };
-        Rejected { stage: "fields", class, message: format!("field `{}`: expected {expected}, found {found}", self.name) }
+        Rejected {
+            stage: "fields",
+            class,
+            message: format!("field `{}`: expected {expected}, found {found}", self.name),
+        }
     }
 }
 

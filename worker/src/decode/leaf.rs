@@ -54,7 +54,9 @@ impl<'a> Leaf<'a> {
     pub(crate) fn value(&self, arena: &'a str) -> Value<'a> {
         match self {
             Self::Bool(value) => Value::Bool(*value),
-            Self::Number(text) => text.parse().ok().filter(|value: &f64| value.is_finite()).map_or(Value::Absent, Value::Number),
+            Self::Number(text) => {
+                text.parse().ok().filter(|value: &f64| value.is_finite()).map_or(Value::Absent, Value::Number)
+            }
             Self::Text(_) | Self::Unescaped(_) => self.text(arena).map_or(Value::Absent, Value::Text),
             Self::Missing | Self::Null | Self::Escaped(_) | Self::Nested => Value::Absent,
         }

@@ -49,7 +49,13 @@ pub(crate) struct Closing {
 }
 
 /// Appends the payload of an alert that an event causes.
-pub(crate) fn write_alert(encoder: &Encoder, incident: &Incident, state: AlertState, judged: &Judged<'_>, out: &mut Vec<u8>) {
+pub(crate) fn write_alert(
+    encoder: &Encoder,
+    incident: &Incident,
+    state: AlertState,
+    judged: &Judged<'_>,
+    out: &mut Vec<u8>,
+) {
     begin(incident, state, judged.offset, judged.key, judged.time_ms, out);
     out.extend_from_slice(b",\"summary\":");
     json::text(out, &summary::of_event(encoder, judged));
@@ -58,7 +64,13 @@ pub(crate) fn write_alert(encoder: &Encoder, incident: &Incident, state: AlertSt
 }
 
 /// Appends the payload of the alert that ends an incident.
-pub(crate) fn write_closing(encoder: &Encoder, incident: &Incident, closing: &Closing, shown_key: &str, out: &mut Vec<u8>) {
+pub(crate) fn write_closing(
+    encoder: &Encoder,
+    incident: &Incident,
+    closing: &Closing,
+    shown_key: &str,
+    out: &mut Vec<u8>,
+) {
     begin(incident, AlertState::Closed, closing.offset, shown_key, closing.at_ms, out);
     out.extend_from_slice(b",\"summary\":");
     json::text(out, &summary::of_closing(incident, shown_key));

@@ -37,6 +37,8 @@ pub(crate) struct ModelFragments {
     pub(crate) label: String,
     /// Length of a count's bucket.
     pub(crate) every_ms: Option<i64>,
+    /// It expects what it was told, not what it has seen.
+    pub(crate) is_rule: bool,
 }
 
 /// One column of the plan.
@@ -49,9 +51,11 @@ pub(crate) struct ColumnFragment {
 
 impl Encoder {
     pub(crate) fn new(config: &WorkerConfig, partition: i32) -> Self {
-        let is_sensitive = |path| config.source.fields.iter().any(|field| field.sensitive && Some(field.spec.path) == path);
+        let is_sensitive =
+            |path| config.source.fields.iter().any(|field| field.sensitive && Some(field.spec.path) == path);
         let fields = config.source.fields.iter().enumerate();
-        let with_sensitivity = |wanted| fields.clone().filter(|(_, field)| field.sensitive == wanted).map(|(at, _)| at).collect();
+        let with_sensitivity =
+            |wanted| fields.clone().filter(|(_, field)| field.sensitive == wanted).map(|(at, _)| at).collect();
         Self {
             pipeline: format!("{}/{}", config.namespace, config.name),
             id_prefix: format!("{}-{partition}-", config.source.topic),
@@ -101,7 +105,8 @@ impl Encoder {
             Value::Absent | Value::Bool(_) => false,
             Value::Number(_) => sensitive.any(|field| field.is_absent() || *field == value),
             Value::Text(_) => {
-                sensitive.any(|field| *field == value) || !self.open.iter().filter_map(|at| fields.get(*at)).any(|field| *field == value)
+                sensitive.any(|field| *field == value)
+                    || !self.open.iter().filter_map(|at| fields.get(*at)).any(|field| *field == value)
             }
         }
     }
@@ -139,7 +144,7 @@ impl ModelFragments {
             _ => None,
         };
         let label = [bound.name.as_str(), bound.version.as_str()].join(" ").trim_end().to_owned();
-        Self { result, alert, label, every_ms }
+        Self { result, alert, label, every_ms, is_rule: bound.model.is_rule() }
     }
 }
 

@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn numbers_read_back_as_the_same_double() {
-        for value in [0.0, -0.0, 1.0, -17.0, 4310.0, 0.1, 1e300, 5e-324, 9_007_199_254_740_993.0, -1.5e-7, 123_456.789] {
+        for value in [0.0, -0.0, 1.0, -17.0, 4310.0, 0.1, 1e300, 5e-324, 9_007_199_254_740_993.0, -1.5e-7, 123_456.789]
+        {
             let text = written(|out| number(out, value));
             assert_eq!(serde_json::from_str::<f64>(&text).unwrap(), value, "{text}");
         }

@@ -65,7 +65,8 @@ mod tests {
         while at_ms < 253_402_300_799_999 {
             let mut out = Vec::new();
             time(&mut out, at_ms);
-            let expected = DateTime::from_timestamp_millis(at_ms).unwrap().format("\"%Y-%m-%dT%H:%M:%S%.3fZ\"").to_string();
+            let expected =
+                DateTime::from_timestamp_millis(at_ms).unwrap().format("\"%Y-%m-%dT%H:%M:%S%.3fZ\"").to_string();
             assert_eq!(String::from_utf8(out).unwrap(), expected);
             at_ms += 7_919_000_077;
         }

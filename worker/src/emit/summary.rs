@@ -23,16 +23,17 @@ pub(crate) fn of_event(encoder: &Encoder, judged: &Judged<'_>) -> String {
     };
     _ = write!(text, "{severity}: {key}: {} at {hour:02}:{minute:02} UTC", What(encoder, judged, first));
     if let Some(usual) = Usual::of(encoder, judged, first) {
-        _ = write!(text, "; usually {usual}");
+        _ = write!(text, "; {usual}");
     }
-    if first.learned > 0 {
-        _ = write!(text, " ({} {})", first.learned, if encoder.models[first.model].every_ms.is_some() { "intervals" } else { "events" });
+    if first.learned > 0 && !encoder.models[first.model].is_rule {
+        let rows = if encoder.models[first.model].every_ms.is_some() { "interval" } else { "event" };
+        _ = write!(text, " ({} {rows}{})", first.learned, if first.learned == 1 { "" } else { "s" });
     }
     text.push('.');
     for item in items.take(MOST_OTHERS) {
         _ = write!(text, " Also {}", What(encoder, judged, item));
         if let Some(usual) = Usual::of(encoder, judged, item) {
-            _ = write!(text, ", usually {usual}");
+            _ = write!(text, ", {usual}");
         }
         text.push('.');
     }
@@ -68,7 +69,9 @@ impl Display for What<'_> {
         let Self(encoder, judged, item) = self;
         let every = encoder.models[item.model].every_ms.map(Span);
         match (item.column.and_then(|column| encoder.columns.get(column)), every) {
-            (Some(column), _) if encoder.hides(Value::number(item.value), judged.fields) => write!(f, "{} (hidden)", column.name),
+            (Some(column), _) if encoder.hides(Value::number(item.value), judged.fields) => {
+                write!(f, "{} (hidden)", column.name)
+            }
             (Some(column), Some(every)) => write!(f, "{} {} in {every}", column.name, Readable(item.value)),
             (Some(column), None) => write!(f, "{} {}", column.name, Readable(item.value)),
             (None, Some(every)) => write!(f, "{} events in {every}", Readable(item.value)),
@@ -77,22 +80,31 @@ impl Display for What<'_> {
     }
 }
 
-/// `8 to 120`, `at least 3`, and for a count of events `at most 2`.
-struct Usual([f64; 2], bool);
+/// `usually 8 to 120`, `usually at least 3`; for a count of events `usually at most 2`; for a rule `allowed at most 2`.
+struct Usual {
+    expected: [f64; 2],
+    counts_events: bool,
+    is_rule: bool,
+}
 
 impl Usual {
     fn of(encoder: &Encoder, judged: &Judged<'_>, item: &Explained) -> Option<Self> {
         let expected = item.expected.filter(|_| !encoder.hides(Value::number(item.value), judged.fields))?;
         let known = expected[0].is_finite() || expected[1].is_finite();
-        known.then_some(Self(expected, item.column.is_none()))
+        known.then_some(Self {
+            expected,
+            counts_events: item.column.is_none(),
+            is_rule: encoder.models[item.model].is_rule,
+        })
     }
 }
 
 impl Display for Usual {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self([low, high], counts) = *self;
+        let [low, high] = self.expected;
+        f.write_str(if self.is_rule { "allowed " } else { "usually " })?;
         match (low.is_finite(), high.is_finite()) {
-            (true, true) if counts && low <= 0.0 => write!(f, "at most {}", Rounded(high.floor())),
+            (true, true) if self.counts_events && low <= 0.0 => write!(f, "at most {}", Rounded(high.floor())),
             (true, true) => write!(f, "{} to {}", Rounded(low), Rounded(high)),
             (true, false) => write!(f, "at least {}", Rounded(low)),
             _ => write!(f, "at most {}", Rounded(high)),
@@ -151,7 +163,10 @@ struct Span(i64);
 impl Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0;
-        match [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s")].into_iter().find(|(unit, _)| ms >= *unit && ms % unit == 0) {
+        match [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s")]
+            .into_iter()
+            .find(|(unit, _)| ms >= *unit && ms % unit == 0)
+        {
             Some((unit, name)) => write!(f, "{} {name}", ms / unit),
             None => write!(f, "{ms} ms"),
         }
@@ -176,7 +191,9 @@ mod tests {
         ] {
             assert_eq!(Readable(value).to_string(), expected);
         }
-        for (value, expected) in [(8.0, "8"), (120.4, "120"), (8.126, "8.13"), (0.0, "0"), (0.51, "0.51"), (1234.5, "1234")] {
+        for (value, expected) in
+            [(8.0, "8"), (120.4, "120"), (8.126, "8.13"), (0.0, "0"), (0.51, "0.51"), (1234.5, "1234")]
+        {
             assert_eq!(Rounded(value).to_string(), expected);
         }
         assert_eq!(Span(300_000).to_string(), "5 min");

@@ -50,7 +50,8 @@ mod tests {
 
     #[test]
     fn ratios_are_observed_over_nominal() {
-        let mut calibration = Calibration::new("m", &Severities { warning: Some(2.0), major: None, critical: Some(3.0) });
+        let mut calibration =
+            Calibration::new("m", &Severities { warning: Some(2.0), major: None, critical: Some(3.0) });
         (0..1000).for_each(|at| calibration.count(if at < 20 { 2.5 } else { 0.1 }));
         assert!((calibration.ratio(Severity::Warning).unwrap() - 2.0).abs() < 1e-9);
         assert_eq!(calibration.ratio(Severity::Major), None);

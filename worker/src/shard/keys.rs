@@ -1,7 +1,5 @@
 //! The keys of a shard: from an entity key to everything known of it.
 
-use std::sync::Arc;
-
 use faultline_detectors::{KeyCombination, KeyModel};
 use faultline_features::KeyWindows;
 use faultline_numerics::hash::hash64;
@@ -12,8 +10,7 @@ use crate::decide::Incident;
 /// Everything known of one key.
 #[derive(Debug)]
 pub(crate) struct KeyState {
-    /// The key itself, shared with its timers.
-    pub(crate) key: Arc<str>,
+    key: InlineKey,
     /// Windows, rings and memories of the features.
     pub(crate) windows: KeyWindows,
     /// One state per model.
@@ -36,7 +33,7 @@ impl KeyState {
     /// A key that was never seen.
     pub(crate) fn new(key: &str, windows: KeyWindows, models: Box<[KeyModel]>, combination: KeyCombination) -> Self {
         Self {
-            key: key.into(),
+            key: InlineKey::new(key),
             windows,
             models,
             combination,
@@ -49,10 +46,54 @@ impl KeyState {
         }
     }
 
+    /// The key itself.
+    pub(crate) fn key(&self) -> &str {
+        std::str::from_utf8(self.key.bytes()).unwrap_or_default()
+    }
+
     fn measure(&self) -> usize {
         let models: usize = self.models.iter().map(KeyModel::bytes).sum();
         let incident = if self.incident.is_some() { size_of::<Incident>() } else { 0 };
-        size_of::<Self>() - size_of::<KeyWindows>() + self.windows.bytes() + models + self.key.len() + incident
+        size_of::<Self>() - size_of::<KeyWindows>()
+            + self.windows.bytes()
+            + models
+            + self.key.spilled_bytes()
+            + incident
+    }
+}
+
+/// A key whose bytes lie beside its state if they are few: looking a key up costs one access to memory less.
+#[derive(Debug)]
+struct InlineKey {
+    len: u8,
+    inline: [u8; INLINE_BYTES],
+    spilled: Option<Box<str>>,
+}
+
+/// Enough for a UUID's 36 characters, which leaves no gap beside the length.
+const INLINE_BYTES: usize = 39;
+
+impl InlineKey {
+    fn new(key: &str) -> Self {
+        let mut inline = [0; INLINE_BYTES];
+        match inline.get_mut(..key.len()) {
+            Some(place) => {
+                place.copy_from_slice(key.as_bytes());
+                Self { len: key.len() as u8, inline, spilled: None }
+            }
+            None => Self { len: 0, inline, spilled: Some(key.into()) },
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.spilled {
+            None => &self.inline[..usize::from(self.len)],
+            Some(key) => key.as_bytes(),
+        }
+    }
+
+    fn spilled_bytes(&self) -> usize {
+        self.spilled.as_ref().map_or(0, |key| key.len())
     }
 }
 
@@ -77,7 +118,7 @@ impl Keys {
 
     /// Where the key is, until one is removed.
     pub(crate) fn find(&self, key: &str) -> Option<usize> {
-        let is_it = |&at: &u32| *self.states[at as usize].key == *key;
+        let is_it = |&at: &u32| self.states[at as usize].key.bytes() == key.as_bytes();
         self.index.find(hash64(key.as_bytes()), is_it).map(|&at| at as usize)
     }
 
@@ -99,7 +140,8 @@ impl Keys {
     /// Takes a key out.
     pub(crate) fn remove(&mut self, key: &str) -> Option<KeyState> {
         let Self { index, states, bytes } = self;
-        let found = index.find_entry(hash64(key.as_bytes()), |&at| *states[at as usize].key == *key).ok()?;
+        let found =
+            index.find_entry(hash64(key.as_bytes()), |&at| states[at as usize].key.bytes() == key.as_bytes()).ok()?;
         let (at, _) = found.remove();
         let last = states.len() as u32 - 1;
         if at != last
@@ -124,10 +166,15 @@ impl Keys {
     }
 
     /// The `count` keys that have been silent for longest, by (last event, key).
-    pub(crate) fn idlest(&self, count: usize) -> Vec<Arc<str>> {
-        let mut keys: Vec<(i64, &Arc<str>)> = self.states.iter().map(|state| (state.last_ms, &state.key)).collect();
+    pub(crate) fn idlest(&self, count: usize) -> Vec<String> {
+        let mut keys: Vec<(i64, &[u8])> = self.states.iter().map(|state| (state.last_ms, state.key.bytes())).collect();
+        let last = count.min(keys.len());
+        if (1..keys.len()).contains(&last) {
+            keys.select_nth_unstable(last - 1);
+        }
+        keys.truncate(last);
         keys.sort_unstable();
-        keys.into_iter().take(count).map(|(_, key)| Arc::clone(key)).collect()
+        keys.into_iter().map(|(_, key)| String::from_utf8_lossy(key).into_owned()).collect()
     }
 }
 

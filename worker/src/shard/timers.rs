@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::Arc;
 
 /// What a timer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,7 +18,7 @@ pub(crate) struct Timer {
     /// Due once the horizon lies beyond it.
     pub(crate) at_ms: i64,
     /// The key; ordered by its bytes.
-    pub(crate) key: Arc<str>,
+    pub(crate) key: Box<str>,
     /// What for.
     pub(crate) purpose: Purpose,
 }
@@ -29,8 +28,8 @@ pub(crate) struct Timer {
 pub(crate) struct Timers(BinaryHeap<Reverse<Timer>>);
 
 impl Timers {
-    pub(crate) fn arm(&mut self, at_ms: i64, key: &Arc<str>, purpose: Purpose) {
-        self.0.push(Reverse(Timer { at_ms, key: Arc::clone(key), purpose }));
+    pub(crate) fn arm(&mut self, at_ms: i64, key: &str, purpose: Purpose) {
+        self.0.push(Reverse(Timer { at_ms, key: key.into(), purpose }));
     }
 
     /// Time of the first timer.
