@@ -11,6 +11,7 @@
 //! Every wait is cut into slices and asks whether the partitions are being taken away.
 
 use std::ffi::CStr;
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
@@ -220,9 +221,7 @@ impl KafkaSink {
         let Some(ready) = &self.producer else { return Err(Broken::before("no producer")) };
         let producer = &ready.producer;
         producer.begin_transaction().map_err(|e| Broken::before(&e))?;
-        for output in outputs.records() {
-            write(ready, &layout, &self.config.pipeline, outputs, output, cancelled)?;
-        }
+        write_all(ready, &layout, &self.config.pipeline, outputs, cancelled)?;
         drain(producer, cancelled)?;
         retry(cancelled, || native::send_offsets(producer, &offsets, fence, SLICE))?;
         native::commit(producer, COMMIT).map_err(Broken::commit)
@@ -232,9 +231,7 @@ impl KafkaSink {
     fn plainly(&mut self, outputs: &Outputs, positions: &[Position], cancelled: &dyn Fn() -> bool) -> Result<(), Broken> {
         let layout = self.config.layout.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let Some(ready) = &self.producer else { return Err(Broken::before("no producer")) };
-        for output in outputs.records() {
-            write(ready, &layout, &self.config.pipeline, outputs, output, cancelled)?;
-        }
+        write_all(ready, &layout, &self.config.pipeline, outputs, cancelled)?;
         drain(&ready.producer, cancelled)?;
         self.commit_offsets(positions).map_err(|e| Broken::before(&e))
     }
@@ -380,12 +377,27 @@ fn drain(producer: &BaseProducer<Deliveries>, cancelled: &dyn Fn() -> bool) -> R
 /// Bytes that a record takes beside its key, value and headers: batch header, varints, attributes.
 const RECORD_OVERHEAD: usize = 128;
 
-fn write(
+fn write_all(
     ready: &Ready,
     layout: &Layout,
     pipeline: &str,
     outputs: &Outputs,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<(), Broken> {
+    let mut numbers = Numbers::default();
+    outputs.records().iter().try_for_each(|output| {
+        let mut headers = [Header { name: c"", value: b"" }; MOST_HEADERS];
+        let count = numbers.headers(&mut headers, layout, pipeline, outputs, output);
+        write(ready, layout, outputs, output, (headers, count), cancelled)
+    })
+}
+
+fn write(
+    ready: &Ready,
+    layout: &Layout,
+    outputs: &Outputs,
     output: &Output,
+    (mut headers, mut count): ([Header<'_>; MOST_HEADERS], usize),
     cancelled: &dyn Fn() -> bool,
 ) -> Result<(), Broken> {
     let index = output.topic as usize;
@@ -393,9 +405,6 @@ fn write(
         Topic::Results => output.partition,
         _ => output.partition % layout.partitions[index].max(1),
     };
-    let mut numbers = Numbers::default();
-    let mut headers = [Header { name: c"", value: b"" }; MOST_HEADERS];
-    let mut count = numbers.headers(&mut headers, layout, pipeline, outputs, output);
     let key = output.key.as_ref().map(|span| outputs.bytes(span));
     let mut value = output.value.as_ref().map(|span| outputs.bytes(span));
     let size = RECORD_OVERHEAD
@@ -432,6 +441,13 @@ struct Numbers {
     time: String,
 }
 
+/// Writes a number over what a buffer held.
+fn spell(buffer: &mut String, number: impl std::fmt::Display) {
+    buffer.clear();
+    // Writing to a string does not fail.
+    let _ = write!(buffer, "{number}");
+}
+
 impl Numbers {
     fn headers<'a>(
         &'a mut self,
@@ -448,14 +464,14 @@ impl Numbers {
         };
         match &output.rejection {
             None => {
-                self.source = format!("{}-{}-{}", layout.source, output.partition, output.offset);
+                spell(&mut self.source, format_args!("{}-{}-{}", layout.source, output.partition, output.offset));
                 push(c"faultline-source", self.source.as_bytes());
                 push(c"faultline-pipeline", pipeline.as_bytes());
             }
             Some(rejection) => {
-                self.partition = output.partition.to_string();
-                self.offset = output.offset.to_string();
-                self.time = output.record_time_ms.to_string();
+                spell(&mut self.partition, output.partition);
+                spell(&mut self.offset, output.offset);
+                spell(&mut self.time, output.record_time_ms);
                 push(c"dlq.topic", layout.source.as_bytes());
                 push(c"dlq.partition", self.partition.as_bytes());
                 push(c"dlq.offset", self.offset.as_bytes());
