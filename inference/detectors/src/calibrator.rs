@@ -167,7 +167,8 @@ impl Calibrator {
         self.classes
             .iter()
             .map(|class| {
-                (class.events.bins().len() + class.shapes.bins().len()) * size_of::<f64>()
+                size_of_val(class.events.bins())
+                    + size_of_val(class.shapes.bins())
                     + class.table.knots.len() * size_of::<[f32; 2]>()
             })
             .sum()

@@ -4,6 +4,8 @@
 //! expectation up or down from there. So the slopes may remember longer than the level, which they must: the hour
 //! of the day is learned over days, a level over a hundred events.
 
+#![expect(clippy::needless_range_loop, reason = "rows and columns of matrices read best by their indices")]
+
 use faultline_numerics::image::{ImageError, Reader, Writer};
 
 use crate::spec::MOST_CONTEXTS;

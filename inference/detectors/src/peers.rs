@@ -54,7 +54,7 @@ impl Peers {
 
     pub(crate) fn bytes(&self) -> usize {
         let histograms = [&self.levels, &self.spreads].into_iter().chain(&self.slopes);
-        histograms.map(|weights| weights.bins().len() * size_of::<f64>()).sum()
+        histograms.map(|weights| size_of_val(weights.bins())).sum()
     }
 
     pub(crate) fn write(&self, w: &mut Writer) {

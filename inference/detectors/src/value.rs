@@ -251,7 +251,7 @@ impl ValueKey {
         let (is_log, is_shifted) = (flags & 1 != 0, flags & 2 != 0);
         let location = r.f64()?;
         let spread = r.f64()?;
-        if !location.is_finite() || !(spread >= 0.0 && spread.is_finite()) {
+        if !(location.is_finite() && spread >= 0.0 && spread.is_finite()) {
             return Err(ImageError::Invalid { what: "level or spread of a key", found: spread.to_bits() });
         }
         let tail = KeyTail::restore(r)?;

@@ -155,8 +155,8 @@ fn a_single_model_and_rules_pass_through_a_combination() {
         let surprise = combination.fold(&shared, &mut increments, surprises, Maturity::Mature, &mut key);
         (surprise, increments == CombinationIncrements::default())
     };
-    assert_eq!(fold(&[tail.clone()], &[Some(3.25)]), (Some(3.25), true));
-    assert_eq!(fold(&[tail.clone()], &[None]), (None, true));
+    assert_eq!(fold(std::slice::from_ref(&tail), &[Some(3.25)]), (Some(3.25), true));
+    assert_eq!(fold(std::slice::from_ref(&tail), &[None]), (None, true));
     assert_eq!(fold(&[tail.clone(), rule.clone()], &[Some(3.25), Some(6.0)]), (Some(6.0), true));
     assert_eq!(fold(&[tail.clone(), rule.clone()], &[Some(3.25), Some(0.0)]), (Some(3.25), true));
     let (surprise, learned_nothing) = fold(&[tail, ewma, rule], &[Some(3.0), Some(2.0), Some(6.0)]);

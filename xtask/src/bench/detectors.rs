@@ -1,17 +1,18 @@
-//! How fast one core folds events through each detector, calibration included, and what a key costs in memory.
+//! How fast one core (in CPU time, so that others on the machine do not count) folds events through each detector, calibration included, and what a key costs in memory.
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::Duration;
 
 use faultline_detectors::{
-    Combination, CombinationIncrements, Combine, DetectorSpec, Increments, KeyCombination, KeyModel, LogScale, Maturity,
-    Model, version_due,
+    Combination, CombinationIncrements, Combine, DetectorSpec, Increments, KeyCombination, KeyModel, LogScale,
+    Maturity, Model, version_due,
 };
 use faultline_numerics::image::Writer;
 
 use super::calibration::model;
 use super::calibration::streams::{Generator, Observation, Stream};
 use super::figure::Figure;
+use super::measure::thread_cpu;
 
 const BENCHMARK: &str = "detectors";
 /// Events per run: every key of the larger set is seen, and five versions take force.
@@ -74,7 +75,7 @@ fn fold(case: &Case, keys: usize, events: &[Observation]) -> Outcome {
     let mut states: Vec<KeyModel> = (0..keys).map(|_| model.new_key()).collect();
     let mut shared = model.new_shared();
     let mut increments = Increments::default();
-    let began = Instant::now();
+    let began = thread_cpu();
     for (records, event) in events.iter().enumerate() {
         if version_due(records as u64) {
             shared = model.next_shared(&shared, &increments);
@@ -84,7 +85,7 @@ fn fold(case: &Case, keys: usize, events: &[Observation]) -> Outcome {
         let inputs = &row[..model.spec().inputs];
         black_box(model.fold(&mut states[event.key], &shared, &mut increments, inputs, event.time_ms));
     }
-    let seconds = began.elapsed().as_secs_f64();
+    let events_per_second = per_second(events.len(), began.ok(), thread_cpu().ok());
     let bytes: usize = states.iter().map(KeyModel::bytes).sum();
     let image: usize = states
         .iter()
@@ -94,11 +95,7 @@ fn fold(case: &Case, keys: usize, events: &[Observation]) -> Outcome {
             writer.len()
         })
         .sum();
-    Outcome {
-        events_per_second: events.len() as f64 / seconds,
-        bytes_per_key: bytes as f64 / keys as f64,
-        image_per_key: image as f64 / keys as f64,
-    }
+    Outcome { events_per_second, bytes_per_key: bytes as f64 / keys as f64, image_per_key: image as f64 / keys as f64 }
 }
 
 /// Events per second through a combination alone, given the surprises of two models.
@@ -109,7 +106,7 @@ fn combine(keys: usize, events: &[Observation]) -> f64 {
     let mut states = vec![KeyCombination::default(); keys];
     let mut shared = combination.new_shared();
     let mut increments = CombinationIncrements::default();
-    let began = Instant::now();
+    let began = thread_cpu();
     for (records, event) in events.iter().enumerate() {
         if version_due(records as u64) {
             shared = combination.next_shared(&shared, &increments);
@@ -119,5 +116,10 @@ fn combine(keys: usize, events: &[Observation]) -> f64 {
         let state = &mut states[event.key];
         black_box(combination.fold(&shared, &mut increments, &surprises, Maturity::Mature, state));
     }
-    events.len() as f64 / began.elapsed().as_secs_f64()
+    per_second(events.len(), began.ok(), thread_cpu().ok())
+}
+
+/// Events per CPU second of this thread; NaN where the system does not tell its time.
+fn per_second(events: usize, began: Option<Duration>, ended: Option<Duration>) -> f64 {
+    began.zip(ended).map_or(f64::NAN, |(began, ended)| events as f64 / (ended - began).as_secs_f64())
 }
