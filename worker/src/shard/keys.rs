@@ -67,11 +67,14 @@ impl KeyState {
 struct InlineKey {
     len: u8,
     inline: [u8; INLINE_BYTES],
-    spilled: Option<Box<str>>,
+    spilled: Box<str>,
 }
 
 /// Enough for a UUID's 36 characters, which leaves no gap beside the length.
 const INLINE_BYTES: usize = 39;
+
+/// The length that says that the bytes lie elsewhere.
+const SPILLED: u8 = u8::MAX;
 
 impl InlineKey {
     fn new(key: &str) -> Self {
@@ -79,21 +82,18 @@ impl InlineKey {
         match inline.get_mut(..key.len()) {
             Some(place) => {
                 place.copy_from_slice(key.as_bytes());
-                Self { len: key.len() as u8, inline, spilled: None }
+                Self { len: key.len() as u8, inline, spilled: "".into() }
             }
-            None => Self { len: 0, inline, spilled: Some(key.into()) },
+            None => Self { len: SPILLED, inline, spilled: key.into() },
         }
     }
 
     fn bytes(&self) -> &[u8] {
-        match &self.spilled {
-            None => &self.inline[..usize::from(self.len)],
-            Some(key) => key.as_bytes(),
-        }
+        if self.len == SPILLED { self.spilled.as_bytes() } else { &self.inline[..usize::from(self.len)] }
     }
 
     fn spilled_bytes(&self) -> usize {
-        self.spilled.as_ref().map_or(0, |key| key.len())
+        self.spilled.len()
     }
 }
 
@@ -180,3 +180,16 @@ impl Keys {
 
 /// Events of a key between two measurements of its size.
 const MEASURE_EVERY: u64 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_any_length_keep_their_bytes() {
+        for length in [1, INLINE_BYTES - 1, INLINE_BYTES, INLINE_BYTES + 1, 255, 256, 1024] {
+            let key = "é".repeat(length / 2) + if length % 2 == 1 { "x" } else { "" };
+            assert_eq!(InlineKey::new(&key).bytes(), key.as_bytes(), "{length}");
+        }
+    }
+}
