@@ -57,7 +57,7 @@ fn build(
     let identity = spec.kafka.identity.clone().unwrap_or_else(|| format!("{}.{}", object.namespace, object.name));
     let mut paths = Paths::new();
     let source = source::resolve(context, &spec.source, &mut paths);
-    let features = features::resolve(context, &spec.features, &source.fields, &mut paths);
+    let features = features::resolve(context, &spec.features, &source, &mut paths);
     let severities = decision::severities(&spec.decision.severities);
     let bound = models::bind(context, models, &spec.models, &features, &severities);
     let decision = decision::resolve(context, spec, severities, features.plan.as_ref());

@@ -1,10 +1,12 @@
 //! `spec.features`: expressions, windows, and the compiled plan.
 
-use faultline_features::{Aggregate, Ast, Cycle, Extent, FeatureSource, FeatureSpec, FieldSpec, Paths, Plan};
+use faultline_features::{
+    Aggregate, Ast, Cycle, Extent, FeatureSource, FeatureSpec, FieldSpec, PathId, Paths, Plan, Program, WhenMissing,
+};
 
 use super::Context;
 use crate::pipeline::features as api;
-use crate::worker_config::Field;
+use crate::worker_config::Source;
 
 /// The features after this step.
 pub(super) struct Features {
@@ -19,10 +21,11 @@ pub(super) struct Features {
 pub(super) fn resolve(
     context: &mut Context<'_>,
     features: &[api::Feature],
-    fields: &[Field],
+    source: &Source,
     paths: &mut Paths,
 ) -> Features {
-    let fields: Vec<FieldSpec> = fields.iter().map(|field| field.spec.clone()).collect();
+    let accepted = canonical_source(source, paths);
+    let fields: Vec<FieldSpec> = source.fields.iter().map(|field| field.spec.clone()).collect();
     let mut wrong = vec![false; features.len()];
     let mut specs = Vec::with_capacity(features.len());
     for (i, feature) in features.iter().enumerate() {
@@ -31,19 +34,34 @@ pub(super) fn resolve(
         wrong[i] = spec.is_none();
         specs.push(spec.unwrap_or_else(|| without_value(&feature.name)));
     }
-    let plan = compile(context, paths, &fields, &mut specs, &mut wrong);
+    let plan = compile(context, paths, (&accepted, &fields), &mut specs, &mut wrong);
     Features { names: features.iter().map(|feature| feature.name.clone()).collect(), wrong, plan }
+}
+
+/// Canonical form of what decides which events reach the features, with which key and time. A change of it makes every
+/// window start empty.
+fn canonical_source(source: &Source, paths: &Paths) -> String {
+    let name = |path: PathId| paths.names().get(usize::from(path.0)).map_or("", String::as_str);
+    let filter = source.filter.as_ref().map(Program::canonical).unwrap_or_default();
+    let key = source.key.map(name).unwrap_or_default();
+    let timestamp = source.timestamp.map(|at| format!("{}:{:?}", name(at.path), at.unit)).unwrap_or_default();
+    let refusing = source.fields.iter().map(|field| &field.spec);
+    let refusing = refusing.filter(|spec| matches!(spec.when_missing, WhenMissing::Reject | WhenMissing::Skip));
+    let mut refusing: Vec<String> =
+        refusing.map(|spec| format!("{}:{:?}:{:?}", spec.path_name, spec.kind, spec.when_missing)).collect();
+    refusing.sort_unstable();
+    format!("filter={filter}\nkey={key}\ntimestamp={timestamp}\nrefusing={}", refusing.join(","))
 }
 
 /// Compiles, notes what is wrong, and compiles once more without it, so that later steps can be checked too.
 fn compile(
     context: &mut Context<'_>,
     paths: &mut Paths,
-    fields: &[FieldSpec],
+    (accepted, fields): (&str, &[FieldSpec]),
     specs: &mut [FeatureSpec],
     wrong: &mut [bool],
 ) -> Option<Plan> {
-    let problems = match Plan::compile(paths, fields, specs) {
+    let problems = match Plan::compile_for(accepted, paths, fields, specs) {
         Ok(plan) => return Some(plan),
         Err(problems) => problems,
     };
@@ -63,7 +81,7 @@ fn compile(
             *spec = without_value(&spec.name);
         }
     }
-    Plan::compile(paths, fields, specs).ok()
+    Plan::compile_for(accepted, paths, fields, specs).ok()
 }
 
 fn without_value(name: &str) -> FeatureSpec {
