@@ -96,7 +96,8 @@ impl GroupContext {
 
     /// Publishes again when the membership has changed without a change of partitions.
     pub(crate) fn refresh(&self, consumer: &GroupConsumer) {
-        let now = GroupMetadata::of(consumer.client()).filter(GroupMetadata::is_member);
+        let Some(now) = GroupMetadata::of(consumer.client()) else { return };
+        let now = Some(now).filter(GroupMetadata::is_member);
         let published = self.ownership.snapshot();
         let identity = |metadata: &GroupMetadata| (metadata.generation(), metadata.member());
         if now.as_ref().map(identity) != published.fence.as_deref().map(identity) {

@@ -239,12 +239,12 @@ impl Drop for GroupMetadata {
 }
 
 impl GroupMetadata {
-    /// What the consumer is at this moment; `None` when it has no group.
+    /// What the consumer is at this moment; `None` when it has no group, or is too busy to say.
     #[must_use]
     pub fn of<C: ClientContext>(client: &Client<C>) -> Option<Self> {
         // SAFETY: the client is alive; the result is ours.
         let metadata = unsafe { sys::rd_kafka_consumer_group_metadata(client.native_ptr()) };
-        (!metadata.is_null()).then_some(Self(metadata))
+        (!metadata.is_null()).then(|| Self(metadata))
     }
 
     /// The generation; −1 outside a group, where a commit would not be fenced.
