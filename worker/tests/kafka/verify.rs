@@ -219,6 +219,17 @@ pub(crate) fn read_all(brokers: &str, topic: &str, mut each: impl FnMut(&Borrowe
     }
 }
 
+/// For each partition the offset behind the last record that can be read committed.
+pub(crate) fn ends(brokers: &str, topic: &str) -> Vec<i64> {
+    let mut ends = Vec::new();
+    read_all(brokers, topic, |message| {
+        let partition = message.partition() as usize;
+        ends.resize(ends.len().max(partition + 1), 0);
+        ends[partition] = message.offset() + 1;
+    });
+    ends
+}
+
 /// Records of a topic.
 #[track_caller]
 pub(crate) fn count(brokers: &str, topic: &str) -> u64 {

@@ -204,7 +204,7 @@ impl Reader {
             .create()
             .context("failed to make a consumer")?;
         let consumer = Arc::new(consumer);
-        let queue = LaneQueue::new(&consumer);
+        let queue = LaneQueue::new(&consumer, topic);
         let mut list = TopicPartitionList::new();
         for partition in 0..PARTITIONS {
             queue.target().forward(consumer.client(), topic, partition);

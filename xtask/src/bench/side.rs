@@ -146,7 +146,7 @@ impl Yardstick {
     fn work(&self) -> Result<()> {
         let consumer = Arc::new(self.consumer()?);
         let lanes = thread::available_parallelism().map_or(1, usize::from);
-        let queues: Vec<LaneQueue> = (0..lanes).map(|_| LaneQueue::new(&consumer)).collect();
+        let queues: Vec<LaneQueue> = (0..lanes).map(|_| LaneQueue::new(&consumer, &self.input)).collect();
         let mut list = TopicPartitionList::new();
         for partition in 0..self.partitions {
             queues[partition as usize % lanes].target().forward(consumer.client(), &self.input, partition);

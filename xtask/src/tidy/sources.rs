@@ -11,6 +11,11 @@ const UNSAFE_FILE: &str = "worker/src/adapters/kafka_native.rs";
 /// Crates whose every output is a function of their inputs: no clock, no environment, no order by chance.
 const PURE: [&str; 3] = ["numerics/src/", "worker/features/src/", "inference/detectors/src/"];
 
+/// Files of the worker that may name Kafka's client: the adapters, the thread that polls the group, and the place that
+/// puts everything together. The steps must not.
+const KAFKA: [&str; 4] =
+    ["worker/src/adapters/", "worker/src/adapters.rs", "worker/src/control.rs", "worker/src/worker.rs"];
+
 /// Checks every Rust file.
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     tree.rust().flat_map(check_file).collect()
@@ -44,6 +49,8 @@ fn starts_with_module_doc(text: &str) -> bool {
 fn words(file: &File) -> Vec<Finding> {
     let code = without_comments_and_literals(&file.text);
     let pure = PURE.iter().any(|folder| file.path.starts_with(folder));
+    let path_knows_no_kafka =
+        file.path.starts_with("worker/src/") && !KAFKA.iter().any(|allowed| file.path.starts_with(allowed));
     let mut in_tests = file.path.contains("/tests/") || file.path.ends_with("/tests.rs");
     let mut findings = Vec::new();
     for (index, line) in code.lines().enumerate() {
@@ -62,6 +69,9 @@ fn words(file: &File) -> Vec<Finding> {
         }
         if in_tests && has_word(line, "sleep") {
             refuse("wait for the condition itself, a test that sleeps is slow or flaky");
+        }
+        if path_knows_no_kafka && has_word(line, "rdkafka") {
+            refuse("Kafka's client stays behind the ports, in worker/src/adapters");
         }
         if pure && !in_tests {
             for word in ["HashMap", "HashSet", "Instant", "SystemTime", "env"] {
@@ -114,6 +124,13 @@ mod tests {
         check("a/tests/b.rs", "//! B.\nfn b() { sleep(1) }\n", &["wait for the condition"]);
         check("a/src/b.rs", "//! B.\n#[cfg(test)]\nmod tests { fn b() { thread::sleep(1) } }\n", &["b.rs:3: wait"]);
         check("a/src/b.rs", "//! B.\n#[ignore = \"\"]\nfn b() {}\n", &["proves nothing"]);
+    }
+
+    #[test]
+    fn the_steps_do_not_know_the_kafka_client() {
+        check("worker/src/decode.rs", "//! B.\nuse rdkafka::Message;\n", &["stays behind the ports"]);
+        check("worker/src/adapters/kafka_sink.rs", "//! B.\nuse rdkafka::Message;\n", &[]);
+        check("cli/src/b.rs", "//! B.\nuse rdkafka::Message;\n", &[]);
     }
 
     #[test]
