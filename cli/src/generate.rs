@@ -119,7 +119,7 @@ fn fill_topic(stream: &mut CardPayments, brokers: &str, topic: &str, stop: &Stop
         while !stop.asked() && stream.next_into(&mut record) {
             producer.send(&record, now_ms())?;
             count += 1;
-            if count % 1024 == 0 {
+            if u64::is_multiple_of(count, 1024) {
                 producer.poll()?;
             }
         }

@@ -54,7 +54,9 @@ impl Feeder<'_> {
             sent += 1;
             bytes += (record.key.len() + record.value.len()) as u64 + FRAME_BYTES;
             self.sent.store(sent, Ordering::Release);
-            if (sent % BATCH == 0 || pace.is_some()) && !self.passes(&producer, sent, AHEAD_BYTES / (bytes / sent))? {
+            if (sent.is_multiple_of(BATCH) || pace.is_some())
+                && !self.passes(&producer, sent, AHEAD_BYTES / (bytes / sent))?
+            {
                 break;
             }
         }
