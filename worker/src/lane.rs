@@ -222,6 +222,10 @@ fn rates(model: &Calibration) -> impl Iterator<Item = Rate> {
 
 /// Turns until it is told to stop; the last tick is committed before it ends.
 pub(crate) fn run<S: Source, K: Sink>(mut lane: Lane<S, K>) {
+    lane.sink.prepare(&|| {
+        lane.board.lane_turned(lane.index);
+        lane.ownership.is_called_back(lane.index)
+    });
     while !lane.stopping {
         lane.read_mail();
         pipeline::tick(&mut lane);

@@ -131,6 +131,11 @@ impl<F> Ownership<F> {
         lock(&self.mailboxes[lane]).push_back(mail);
     }
 
+    /// Whether somebody waits for a lane to let go of something.
+    pub(crate) fn is_called_back(&self, lane: usize) -> bool {
+        lock(&self.mailboxes[lane]).iter().any(|mail| matches!(mail, Mail::Release { .. } | Mail::Stop))
+    }
+
     /// Takes the oldest mail of a lane.
     pub(crate) fn collect(&self, lane: usize) -> Option<Mail> {
         lock(&self.mailboxes[lane]).pop_front()

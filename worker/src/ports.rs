@@ -87,6 +87,10 @@ pub trait Sink {
     /// What proves that the partitions are still ours: taken from the same moment as their epochs.
     type Fence;
 
+    /// Does what can be done before the first commit, so that it does not wait for it. A failure is no matter: the
+    /// commit tries again.
+    fn prepare(&mut self, cancelled: &dyn Fn() -> bool);
+
     /// Writes the outputs and the positions as one unit.
     ///
     /// `cancelled` is asked during every wait: once it says yes, the sink gives up and answers [`CommitError::Lost`].

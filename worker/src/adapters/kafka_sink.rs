@@ -255,6 +255,14 @@ impl KafkaSink {
 impl Sink for KafkaSink {
     type Fence = Arc<GroupMetadata>;
 
+    fn prepare(&mut self, cancelled: &dyn Fn() -> bool) {
+        // Finding the coordinator and getting a producer id takes up to a second.
+        match self.connect(cancelled) {
+            Ok(ready) => self.producer = Some(ready),
+            Err(error) => tracing::debug!(%error, "the producer is not ready yet"),
+        }
+    }
+
     fn commit(
         &mut self,
         outputs: &Outputs,
