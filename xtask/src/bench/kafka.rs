@@ -128,16 +128,20 @@ impl Progress {
     pub(crate) fn wait_for(&self, records: u64, alive: &mut dyn FnMut() -> Result<()>) -> Result<u64> {
         let (mut last, mut moved) = (0, Instant::now());
         loop {
-            let now = self.records()?;
-            if now >= records {
-                return Ok(now);
+            // A coordinator that is still loading says so with an error.
+            let found = self.records();
+            if let Ok(now) = found {
+                if now >= records {
+                    return Ok(now);
+                }
+                if now > last {
+                    (last, moved) = (now, Instant::now());
+                }
             }
             alive()?;
-            if now > last {
-                (last, moved) = (now, Instant::now());
-            }
             if moved.elapsed() > STUCK {
-                bail!("no progress for {} s: {now} of {records} records read", STUCK.as_secs());
+                found?;
+                bail!("no progress for {} s: {last} of {records} records read", STUCK.as_secs());
             }
             std::thread::sleep(LOOK);
         }
