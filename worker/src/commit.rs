@@ -123,3 +123,6 @@ fn drop_draining<S: Source, K: Sink>(lane: &mut Lane<S, K>, positions: &[Positio
         lane.drop_shard(position.partition);
     }
 }
+
+#[cfg(test)]
+mod tests;
