@@ -1,3 +1,5 @@
+//! Replays of CSV and NDJSON: mapping, times, keys, and rows that are named when they are bad.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The scenario is what its documentation says: reproducible, planted as described, not too easy for a global rule.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use faultline_numerics::hash::hash64;
