@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::shard::Trip;
+
 /// Why a record became a dead letter: the header `dlq.error.class` and a metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
@@ -71,6 +73,25 @@ pub enum Outcome {
     Filtered,
     /// A field with `whenMissing: skip` is missing.
     Skipped,
+}
+
+/// Why a record goes no further than a step of the fold.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// It has its outcome.
+    Outcome(Outcome),
+    /// The shard must stop before it.
+    Tripped(Trip),
+}
+
+impl Ended {
+    /// The outcome, if there is one.
+    pub(crate) fn outcome(self) -> Result<Outcome, Trip> {
+        match self {
+            Self::Outcome(outcome) => Ok(outcome),
+            Self::Tripped(trip) => Err(trip),
+        }
+    }
 }
 
 /// Counts of outcomes and of what came out.

@@ -12,6 +12,8 @@ use faultline_detectors::{
 };
 use faultline_features::Value;
 
+use crate::shard::Opened;
+
 pub use calibration::Calibration;
 
 /// What a shard knows of its models beyond its keys.
@@ -28,6 +30,15 @@ struct SharedModel {
     shared: Shared,
     increments: Increments,
     calibration: Calibration,
+}
+
+/// What all models together say of one event.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Scored {
+    /// The combined surprise; `None`: no model scored.
+    pub(crate) surprise: Option<f64>,
+    /// The least of the models that scored.
+    pub(crate) maturity: Maturity,
 }
 
 /// Buffers for the scores of one event.
@@ -56,6 +67,28 @@ pub(crate) struct Explained {
     pub(crate) learned: u32,
 }
 
+/// Scores an event with every model, learns from it, and combines.
+pub(crate) fn score(key: &mut Opened<'_>, columns: &[Value<'_>], scores: &mut Scores) -> Scored {
+    scores.models.clear();
+    scores.surprises.clear();
+    let mut maturity = None;
+    for ((bound, own), key_model) in key.config.models.iter().zip(&mut key.scoring.models).zip(&mut *key.models) {
+        gather(bound, columns, &mut scores.inputs);
+        let score = bound.model.fold(key_model, &own.shared, &mut own.increments, &scores.inputs, key.time_ms);
+        if let Some(score) = &score {
+            own.calibration.count(score.surprise);
+            maturity = Some(maturity.map_or(score.maturity, |least: Maturity| least.min(score.maturity)));
+        }
+        scores.surprises.push(score.map(|score| score.surprise));
+        scores.models.push(score);
+    }
+    let maturity = maturity.unwrap_or(Maturity::Cold);
+    let Scoring { combination, combination_shared, combination_increments, .. } = &mut *key.scoring;
+    let surprise =
+        combination.fold(combination_shared, combination_increments, &scores.surprises, maturity, key.combination);
+    Scored { surprise, maturity }
+}
+
 impl Scoring {
     pub(crate) fn new(config: &WorkerConfig) -> Self {
         let models: Vec<Model> = config.models.iter().map(|bound| bound.model.clone()).collect();
@@ -79,41 +112,6 @@ impl Scoring {
     /// State of a key that was never seen.
     pub(crate) fn new_key(&self, config: &WorkerConfig) -> (Box<[KeyModel]>, KeyCombination) {
         (config.models.iter().map(|bound| bound.model.new_key()).collect(), self.combination.new_key())
-    }
-
-    /// Scores an event, learns from it, and combines; the maturity is the least of the models that scored.
-    /// `time_ms` is the key's time, which never moves back.
-    pub(crate) fn fold(
-        &mut self,
-        config: &WorkerConfig,
-        key: (&mut [KeyModel], &mut KeyCombination),
-        columns: &[Value<'_>],
-        time_ms: i64,
-        scores: &mut Scores,
-    ) -> (Option<f64>, Maturity) {
-        let (key_models, key_combination) = key;
-        scores.models.clear();
-        scores.surprises.clear();
-        let mut maturity = None;
-        for ((bound, own), key_model) in config.models.iter().zip(&mut self.models).zip(key_models) {
-            gather(bound, columns, &mut scores.inputs);
-            let score = bound.model.fold(key_model, &own.shared, &mut own.increments, &scores.inputs, time_ms);
-            if let Some(score) = &score {
-                own.calibration.count(score.surprise);
-                maturity = Some(maturity.map_or(score.maturity, |least: Maturity| least.min(score.maturity)));
-            }
-            scores.surprises.push(score.map(|score| score.surprise));
-            scores.models.push(score);
-        }
-        let maturity = maturity.unwrap_or(Maturity::Cold);
-        let surprise = self.combination.fold(
-            &self.combination_shared,
-            &mut self.combination_increments,
-            &scores.surprises,
-            maturity,
-            key_combination,
-        );
-        (surprise, maturity)
     }
 
     /// Puts the next version of everything shared into force. Called at fixed numbers of the shard's records, never at

@@ -3,7 +3,9 @@
 //! A shard is a function of its records in offset order, of its clock history and of its configuration. One lane
 //! owns it; nothing in here locks, waits, or looks at a clock.
 
+mod expire;
 mod keys;
+mod open;
 mod timers;
 mod trips;
 
@@ -12,12 +14,14 @@ use std::sync::Arc;
 use faultline_crds::worker_config::WorkerConfig;
 use faultline_detectors::version_due;
 
-use crate::decode::Layout;
+use crate::decode::{Guard, Layout};
 use crate::emit::Encoder;
 use crate::score::{Calibration, Scoring};
-use crate::window::{Duplicates, EventTime, Guard};
+use crate::window::{Duplicates, EventTime};
 
+pub(crate) use expire::set_off_timers;
 pub(crate) use keys::{KeyState, Keys};
+pub(crate) use open::{Opened, open};
 pub(crate) use timers::{Purpose, Timers};
 pub use trips::Trip;
 pub(crate) use trips::{Sighting, Trips};

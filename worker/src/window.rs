@@ -1,61 +1,59 @@
 //! From an event to the features of its key: is it in time, is it new, and what do the key's windows say.
 //!
-//! Windows follow event time; the clock only guards against events from the future.
+//! Windows follow event time only; no clock is looked at here.
 
 mod duplicates;
 mod event_time;
 
 use faultline_crds::worker_config::WorkerConfig;
-use faultline_features::{Event, KeyWindows, Value};
+use faultline_features::{KeyWindows, Value};
 
-use crate::decode::{Rejected, Slots};
-use crate::outcome::Class;
-use crate::ports::{RawEvent, RecordTime};
+use crate::decode::Event;
+use crate::outcome::{Ended, Outcome};
+use crate::outputs::{Outputs, Topic};
+use crate::shard::Shard;
 
 pub(crate) use duplicates::Duplicates;
 pub(crate) use event_time::EventTime;
 
-/// What the future guard measures from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Guard {
-    /// The shard's clock, milliseconds; a record stamped by the broker brings its own time.
-    ShardClock(i64),
-    /// Each record's timestamp.
-    RecordTime,
-}
-
-/// Refuses events too far ahead: one bad clock must not close every window.
-pub(crate) fn guard_future(
-    config: &WorkerConfig,
-    guard: Guard,
-    raw: &RawEvent<'_>,
-    time_ms: i64,
-) -> Result<(), Rejected> {
-    let (from, whose) = match (guard, raw.timestamp) {
-        (_, RecordTime::Appended(at)) => (at, "the broker's time of the record"),
-        (Guard::ShardClock(at), _) => (at, "the worker's clock"),
-        (Guard::RecordTime, RecordTime::Created(at)) => (at, "the record's timestamp"),
-        (Guard::RecordTime, RecordTime::Missing) => return Ok(()),
-    };
-    let ahead_ms = time_ms.saturating_sub(from);
-    let limit_ms = config.source.max_future_skew_ms;
-    if ahead_ms <= limit_ms {
-        return Ok(());
+/// Takes an event in, which may move the watermark.
+///
+/// # Errors
+/// The event ends here: it is late, or its id was taken in before.
+pub(crate) fn admit(shard: &mut Shard, event: &Event<'_>, outputs: &mut Outputs) -> Result<(), Ended> {
+    if shard.time.is_late(event.time_ms) {
+        let behind_ms = shard.time.greatest_ms().unwrap_or_default() - event.time_ms;
+        let allowed_s = shard.config.source.allowed_lateness_ms / 1000;
+        let message =
+            format!("expected an event at most {allowed_s} s behind the latest, found {} s", behind_ms / 1000);
+        outputs.push_rejected(Topic::Late, event.raw, "late", None, &message);
+        return Err(Ended::Outcome(Outcome::Late));
     }
-    let message =
-        format!("expected an event time at most {} s ahead of {whose}, found {} s", limit_ms / 1000, ahead_ms / 1000);
-    Err(Rejected { stage: "future", class: Class::Future, message })
+    if is_duplicate(shard, event) {
+        return Err(Ended::Outcome(Outcome::Duplicate));
+    }
+    shard.time.accept(event.time_ms);
+    Ok(())
 }
 
-/// Folds the event into its key's windows and reads all columns. The values live as long as the borrow of the key's
-/// windows and of the record.
-pub(crate) fn fold<'a>(
+/// Whether the event's id was taken in before; takes it in if not.
+fn is_duplicate(shard: &mut Shard, event: &Event<'_>) -> bool {
+    let Some(duplicates) = &mut shard.duplicates else { return false };
+    let watermark_ms =
+        shard.time.watermark_ms().unwrap_or(i64::MIN).max(event.time_ms - shard.config.source.allowed_lateness_ms);
+    duplicates.forget(watermark_ms);
+    event.id.is_some_and(|id| !duplicates.take_in(id, event.raw.offset, event.time_ms))
+}
+
+/// Folds an event into its key's windows and reads all columns, into a buffer. The values live as long as the borrows of
+/// the key's windows and of the event.
+pub(crate) fn window<'a>(
     config: &'a WorkerConfig,
     windows: &'a mut KeyWindows,
-    time_ms: i64,
-    slots: &'a Slots<'a>,
-    columns: &mut Vec<Value<'a>>,
-) {
-    let event = Event { time_ms, paths: &slots.paths, fields: &slots.fields };
-    config.plan.fold(windows, &event, columns);
+    event: &Event<'a>,
+    mut columns: Vec<Value<'a>>,
+) -> Vec<Value<'a>> {
+    let event = faultline_features::Event { time_ms: event.time_ms, paths: event.paths, fields: event.fields };
+    config.plan.fold(windows, &event, &mut columns);
+    columns
 }

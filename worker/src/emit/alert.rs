@@ -42,6 +42,8 @@ pub(crate) mod close_reason {
 pub(crate) struct Closing {
     /// Event time of the end.
     pub(crate) at_ms: i64,
+    /// Source partition.
+    pub(crate) partition: i32,
     /// The shard's next offset.
     pub(crate) offset: i64,
     /// One of [`close_reason`].
@@ -49,7 +51,7 @@ pub(crate) struct Closing {
 }
 
 /// Appends the payload of an alert that an event causes.
-pub(crate) fn write_alert(
+pub(super) fn write_alert(
     encoder: &Encoder,
     incident: &Incident,
     state: AlertState,
@@ -64,7 +66,7 @@ pub(crate) fn write_alert(
 }
 
 /// Appends the payload of the alert that ends an incident.
-pub(crate) fn write_closing(
+pub(super) fn write_closing(
     encoder: &Encoder,
     incident: &Incident,
     closing: &Closing,

@@ -1,7 +1,7 @@
 //! The few JSON forms that payloads need, appended to a buffer.
 
 /// A text in quotes.
-pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
+pub(super) fn text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let bytes = text.as_bytes();
     let mut start = 0;
@@ -28,7 +28,7 @@ pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
 }
 
 /// The shortest number that reads back as the same double; `null` if it is not finite.
-pub(crate) fn number(out: &mut Vec<u8>, number: f64) {
+pub(super) fn number(out: &mut Vec<u8>, number: f64) {
     if number.abs() < LARGEST_INTEGER && number.trunc() == number {
         if number.is_sign_negative() && number != 0.0 {
             out.push(b'-');
@@ -45,12 +45,12 @@ pub(crate) fn number(out: &mut Vec<u8>, number: f64) {
 const LARGEST_INTEGER: f64 = 9_007_199_254_740_992.0;
 
 /// A number or `null`.
-pub(crate) fn number_or_null(out: &mut Vec<u8>, value: Option<f64>) {
+pub(super) fn number_or_null(out: &mut Vec<u8>, value: Option<f64>) {
     number(out, value.unwrap_or(f64::NAN));
 }
 
 /// `[low, high]` or `null`; an end without limit is `null`.
-pub(crate) fn range_or_null(out: &mut Vec<u8>, range: Option<[f64; 2]>) {
+pub(super) fn range_or_null(out: &mut Vec<u8>, range: Option<[f64; 2]>) {
     let Some([low, high]) = range else {
         out.extend_from_slice(b"null");
         return;
@@ -63,7 +63,7 @@ pub(crate) fn range_or_null(out: &mut Vec<u8>, range: Option<[f64; 2]>) {
 }
 
 /// An integer.
-pub(crate) fn integer(out: &mut Vec<u8>, value: i64) {
+pub(super) fn integer(out: &mut Vec<u8>, value: i64) {
     if value < 0 {
         out.push(b'-');
     }
@@ -71,7 +71,7 @@ pub(crate) fn integer(out: &mut Vec<u8>, value: i64) {
 }
 
 /// An integer without a sign.
-pub(crate) fn unsigned(out: &mut Vec<u8>, mut value: u64) {
+pub(super) fn unsigned(out: &mut Vec<u8>, mut value: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     loop {
@@ -86,12 +86,12 @@ pub(crate) fn unsigned(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// `true` or `false`.
-pub(crate) fn boolean(out: &mut Vec<u8>, value: bool) {
+pub(super) fn boolean(out: &mut Vec<u8>, value: bool) {
     out.extend_from_slice(if value { b"true" } else { b"false" });
 }
 
 /// 32 hexadecimal digits.
-pub(crate) fn hex128(out: &mut Vec<u8>, value: u128) {
+pub(super) fn hex128(out: &mut Vec<u8>, value: u128) {
     out.extend(value.to_be_bytes().iter().flat_map(|byte| [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]));
 }
 

@@ -5,7 +5,7 @@ use faultline_features::Value;
 use super::{Encoder, Judged, json, maturity_name, rfc3339};
 
 /// Appends the payload of a result.
-pub(crate) fn write_result(encoder: &Encoder, judged: &Judged<'_>, out: &mut Vec<u8>) {
+pub(super) fn write_result(encoder: &Encoder, judged: &Judged<'_>, out: &mut Vec<u8>) {
     let verdict = judged.verdict;
     out.extend_from_slice(b"{\"eventId\":");
     encoder.event_id(out, judged.id, judged.offset);
@@ -14,7 +14,7 @@ pub(crate) fn write_result(encoder: &Encoder, judged: &Judged<'_>, out: &mut Vec
     out.extend_from_slice(b",\"timestamp\":");
     rfc3339::time(out, judged.time_ms);
     out.extend_from_slice(b",\"surprise\":");
-    json::number_or_null(out, verdict.surprise);
+    json::number_or_null(out, verdict.scored.surprise);
     out.extend_from_slice(b",\"severity\":");
     match verdict.severity {
         None => out.extend_from_slice(b"null"),
@@ -23,7 +23,7 @@ pub(crate) fn write_result(encoder: &Encoder, judged: &Judged<'_>, out: &mut Vec
     out.extend_from_slice(b",\"muted\":");
     json::boolean(out, verdict.muted);
     out.extend_from_slice(b",\"maturity\":\"");
-    out.extend_from_slice(maturity_name(verdict.maturity).as_bytes());
+    out.extend_from_slice(maturity_name(verdict.scored.maturity).as_bytes());
     out.extend_from_slice(b"\",\"models\":[");
     for (at, (fragments, score)) in encoder.models.iter().zip(judged.scores).enumerate() {
         if at > 0 {
@@ -54,7 +54,7 @@ fn write_features(encoder: &Encoder, judged: &Judged<'_>, out: &mut Vec<u8>) {
 }
 
 /// Appends `,"explanation":[…]`.
-pub(crate) fn write_explanation(encoder: &Encoder, judged: &Judged<'_>, out: &mut Vec<u8>) {
+pub(super) fn write_explanation(encoder: &Encoder, judged: &Judged<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"explanation\":[");
     for (at, item) in judged.explanation.iter().enumerate() {
         if at > 0 {

@@ -11,7 +11,7 @@ use crate::score::Explained;
 /// What happened, what is usual, what else is odd, and who says so:
 /// `critical: user-456: amount 4310 at 02:14 UTC; usually 8 to 120 (312 events). Also 14 events in 5 min, usually at
 /// most 2. Model amount 2026-11-01.`
-pub(crate) fn of_event(encoder: &Encoder, judged: &Judged<'_>) -> String {
+pub(super) fn of_event(encoder: &Encoder, judged: &Judged<'_>) -> String {
     let mut text = String::new();
     let key = judged.key;
     let severity = judged.verdict.severity.map_or("normal", Severity::name);
@@ -42,7 +42,7 @@ pub(crate) fn of_event(encoder: &Encoder, judged: &Judged<'_>) -> String {
 }
 
 /// What an incident was: `over: user-456: 3 anomalies from 02:14 to 02:31 UTC, at most critical.`
-pub(crate) fn of_closing(incident: &Incident, shown_key: &str) -> String {
+pub(super) fn of_closing(incident: &Incident, shown_key: &str) -> String {
     let (from, to) = (rfc3339::hour_and_minute(incident.opened_ms), rfc3339::hour_and_minute(incident.last_ms));
     let anomalies = if incident.events == 1 { "anomaly" } else { "anomalies" };
     format!(

@@ -9,9 +9,9 @@ use crate::score::{Explained, Scores};
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// Unescaped texts.
-    pub(crate) arena: String,
-    pub(crate) slots: Slots<'static>,
-    pub(crate) work: Work,
+    pub(super) arena: String,
+    pub(super) slots: Slots<'static>,
+    pub(super) work: Work,
 }
 
 /// Buffers of the steps after decoding.
