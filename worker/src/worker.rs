@@ -190,7 +190,8 @@ impl Running {
 
     /// The whole life of a worker.
     fn supervise(self) -> Result<(), StopError> {
-        let Some(layout) = self.wait_for_topics() else { return Ok(()) };
+        let topics = KafkaTopics::new(&self.config, self.client.clone(), self.options.development);
+        let Some(layout) = self.wait_for(&topics) else { return Ok(()) };
         let layout = Arc::new(RwLock::new(layout));
         let ownership = Arc::new(Ownership::new(self.lanes));
         let topic = self.config.source.topic.clone();
@@ -210,6 +211,9 @@ impl Running {
         let (started, starts) = channel();
         let starter = Starter {
             client: self.client.clone(),
+            topics,
+            layout,
+            board: Arc::clone(&self.board),
             group: self.config.identity.clone(),
             topic: topic.clone(),
             start_from: self.config.source.start_from,
@@ -249,8 +253,7 @@ impl Running {
         }
     }
 
-    fn wait_for_topics(&self) -> Option<Layout> {
-        let topics = KafkaTopics::new(&self.config, self.client.clone(), self.options.development);
+    fn wait_for(&self, topics: &KafkaTopics) -> Option<Layout> {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
         while !self.stopping() {
             match topics.ensure() {

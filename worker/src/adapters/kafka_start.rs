@@ -4,6 +4,7 @@
 //! commits), so that an offset which waits for an open transaction holds nothing else up.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use faultline_crds::worker_config::StartFrom;
@@ -12,8 +13,10 @@ use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tracing::{info, warn};
 
+use super::kafka_topics::{KafkaTopics, Layout, TopicsError};
 use crate::backoff::Backoff;
 use crate::ownership::Epoch;
+use crate::status::Board;
 
 /// One request may take this long; it is repeated until it succeeds.
 const REQUEST: Duration = Duration::from_secs(5);
@@ -28,8 +31,22 @@ pub(crate) struct Start {
     pub(crate) first: bool,
 }
 
+/// Why it is not known yet where shards start; worth trying again.
+#[derive(Debug, thiserror::Error)]
+enum FindError {
+    /// A request failed.
+    #[error("failed to find where to start")]
+    Request(#[source] KafkaError),
+    /// The source has grown and the results could not follow.
+    #[error(transparent)]
+    Topics(TopicsError),
+}
+
 pub(crate) struct Starter {
     pub(crate) client: ClientConfig,
+    pub(crate) topics: KafkaTopics,
+    pub(crate) layout: Arc<RwLock<Layout>>,
+    pub(crate) board: Arc<Board>,
     pub(crate) group: String,
     pub(crate) topic: String,
     pub(crate) start_from: StartFrom,
@@ -41,7 +58,8 @@ impl Starter {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
         let mut open: Vec<(i32, Epoch)> = Vec::new();
         loop {
-            let pause = if open.is_empty() { Duration::MAX } else { backoff.next_pause() };
+            // Nothing to do is waited out in long turns; the channel ends the wait.
+            let pause = if open.is_empty() { Duration::from_secs(3600) } else { backoff.next_pause() };
             match requests.recv_timeout(pause) {
                 Ok(assigned) => open.extend(assigned),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -51,13 +69,31 @@ impl Starter {
                 Ok(()) => {
                     open.clear();
                     backoff.reset();
+                    self.board.clear("start");
                 }
-                Err(error) => warn!(%error, partitions = ?open, "failed to find where to start, trying again"),
+                Err(error) => {
+                    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+                    let message = format!("partitions {open:?} wait: {error}{cause}; trying again");
+                    self.board.problem("start", "ShardsNotStarted", &message);
+                }
             }
         }
     }
 
-    fn find(&self, assigned: &[(i32, Epoch)], answers: &Sender<Start>) -> Result<(), KafkaError> {
+    fn find(&self, assigned: &[(i32, Epoch)], answers: &Sender<Start>) -> Result<(), FindError> {
+        if assigned.is_empty() {
+            return Ok(());
+        }
+        let known = self.layout.read().unwrap_or_else(PoisonError::into_inner).source_partitions;
+        if assigned.iter().any(|(partition, _)| *partition >= known) {
+            // A result goes to its source's partition: the topic grows before the new partition is read.
+            let grown = self.topics.ensure().map_err(FindError::Topics)?;
+            *self.layout.write().unwrap_or_else(PoisonError::into_inner) = grown;
+        }
+        self.answer(assigned, answers).map_err(FindError::Request)
+    }
+
+    fn answer(&self, assigned: &[(i32, Epoch)], answers: &Sender<Start>) -> Result<(), KafkaError> {
         let consumer: BaseConsumer = self
             .client
             .clone()
