@@ -1,7 +1,7 @@
-//! How much CPU time the fold of one event takes (Linux): `cargo run --release --example fold_speed -- <pipeline.yaml> [events]`.
+//! How much CPU time the fold of one event takes (Linux): `cargo run --release --example fold_speed -- <pipeline.yaml> [events] [users]`.
 //!
 //! Without a file, three pipelines: a threshold rule, the default detectors with six features, and the rule without
-//! results. Events are card payments of 10,000 users.
+//! results. Events are card payments of 10,000 users, the first of them the most active.
 
 #![expect(clippy::print_stdout, reason = "a tool")]
 
@@ -20,6 +20,7 @@ fn main() -> Result<(), String> {
     let mut arguments = std::env::args().skip(1);
     let file = arguments.next();
     let events = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
+    let users = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(10_000);
     let pipelines = match file {
         Some(file) => vec![(file.clone(), std::fs::read_to_string(&file).map_err(|error| format!("{file}: {error}"))?)],
         None => vec![
@@ -30,13 +31,12 @@ fn main() -> Result<(), String> {
     };
     for (name, text) in pipelines {
         let config = resolve(&text)?;
-        measure(&name, &config, events)?;
+        measure(&name, &config, &records(events, users))?;
     }
     Ok(())
 }
 
-fn measure(name: &str, config: &Arc<WorkerConfig>, events: usize) -> Result<(), String> {
-    let records = records(events);
+fn measure(name: &str, config: &Arc<WorkerConfig>, records: &[(String, String)]) -> Result<(), String> {
     let bytes: usize = records.iter().map(|(_, value)| value.len()).sum();
     let mut shard = Shard::new(Arc::clone(config), 0, 0);
     let (mut scratch, mut outputs) = (Scratch::new(), Outputs::new());
@@ -82,11 +82,11 @@ fn cpu_seconds() -> Result<f64, String> {
     nanoseconds.map(|nanoseconds| nanoseconds / 1e9).ok_or_else(|| format!("{file}: expected a number first"))
 }
 
-fn records(events: usize) -> Vec<(String, String)> {
+fn records(events: usize, users: u64) -> Vec<(String, String)> {
     let mut random = Random::seeded(11);
     (0..events)
         .map(|number| {
-            let user = format!("user-{}", random.below(10_000).min(random.below(10_000)));
+            let user = format!("user-{}", random.below(users).min(random.below(users)));
             let amount = 20.0 * faultline_numerics::math::exp(random.normal());
             let at = START + number as i64 * 20;
             let value = format!(

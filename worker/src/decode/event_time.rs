@@ -29,8 +29,8 @@ pub(super) fn expected(unit: TimeUnit) -> &'static str {
     }
 }
 
-/// Milliseconds since the epoch of a JSON number; `None` if they do not fit.
-pub(super) fn number(text: &str, unit: TimeUnit) -> Option<i64> {
+/// Milliseconds since the epoch of a JSON number, as written and as a double; `None` if they do not fit.
+pub(super) fn number(text: &str, count: f64, unit: TimeUnit) -> Option<i64> {
     if let Ok(count) = text.parse::<i64>() {
         return match unit {
             TimeUnit::Seconds => count.checked_mul(1000),
@@ -40,7 +40,6 @@ pub(super) fn number(text: &str, unit: TimeUnit) -> Option<i64> {
             TimeUnit::Rfc3339 => None,
         };
     }
-    let count = text.parse::<f64>().ok()?;
     let millis = match unit {
         // Seconds with a fraction: the nearest millisecond, because 0.123 has no exact double.
         TimeUnit::Seconds => (count * 1e3 + 0.5).floor(),
@@ -56,9 +55,10 @@ pub(super) fn number(text: &str, unit: TimeUnit) -> Option<i64> {
 pub(crate) fn likely_unit(text: &str) -> Option<TimeUnit> {
     const FROM_MS: i64 = 946_684_800_000;
     const TO_MS: i64 = 4_102_444_800_000;
+    let count = text.parse().ok()?;
     [TimeUnit::Seconds, TimeUnit::Milliseconds, TimeUnit::Microseconds, TimeUnit::Nanoseconds]
         .into_iter()
-        .find(|unit| number(text, *unit).is_some_and(|at| (FROM_MS..TO_MS).contains(&at)))
+        .find(|unit| number(text, count, *unit).is_some_and(|at| (FROM_MS..TO_MS).contains(&at)))
 }
 
 /// Milliseconds since the epoch of an RFC 3339 time (RFC 3339, section 5.6): any offset, any number of digits after
@@ -158,6 +158,7 @@ mod tests {
 
     #[test]
     fn numbers_in_units() {
+        let number = |text: &str, unit| number(text, text.parse().unwrap(), unit);
         assert_eq!(number("1793499240", TimeUnit::Seconds), Some(1_793_499_240_000));
         assert_eq!(number("1793499240.123", TimeUnit::Seconds), Some(1_793_499_240_123));
         assert_eq!(number("1.79349924e9", TimeUnit::Seconds), Some(1_793_499_240_000));

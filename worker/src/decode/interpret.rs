@@ -100,7 +100,7 @@ fn event_time<'a>(layout: &Layout, raw: &RawEvent<'a>, arena: &'a str, leaves: &
         (TimeUnit::Rfc3339, Leaf::Text(_) | Leaf::Unescaped(_)) => {
             leaf.text(arena).and_then(event_time::rfc3339)
         }
-        (unit, Leaf::Number(text)) => event_time::number(text, unit),
+        (unit, Leaf::Number(text, value)) => event_time::number(text, *value, unit),
         _ => return Err(reject(format!("timestamp `{name}`: expected {expected}, found {}", leaf.kind()))),
     };
     at.filter(|at| (1..=MAX_TIME_MS).contains(at)).ok_or_else(|| {

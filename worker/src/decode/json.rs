@@ -1,175 +1,269 @@
-//! One pass over a JSON text that validates all of it and keeps what stands at the needed paths.
+//! One pass over a JSON text (RFC 8259) that validates all of it and keeps what stands at the needed paths.
+//!
+//! Written by hand, because with a general parser this is half of the fold's work: nothing is built or copied, and each
+//! number is read once. The tests hold it against serde_json, which also says what is wrong with a text.
 
-use std::fmt;
+mod number;
+mod text;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+use serde::de::IgnoredAny;
 
 use super::layout::Node;
-use super::leaf::{Leaf, hex4};
+use super::leaf::{Leaf, unescape};
 
 /// Validates `text` as one JSON object and fills one leaf per path; of a repeated member the last counts.
-pub(super) fn read<'a>(
-    text: &'a str,
-    root: &Node,
-    paths: usize,
-    leaves: &mut Vec<Leaf<'a>>,
-) -> Result<(), serde_json::Error> {
-    if object(text, root, paths, leaves, Descent::Direct).is_err() {
-        // A number too large for a double where an object is looked for stops the direct descent, though it is JSON.
-        object(text, root, paths, leaves, Descent::Twice)?;
-    }
-    if text.as_bytes().contains(&b'\\') && has_unpaired_surrogate(text) {
-        return Err(serde_json::Error::custom("a text holds half of a surrogate pair"));
-    }
-    Ok(())
-}
-
-/// How objects on the way to a path are entered.
-#[derive(Clone, Copy)]
-enum Descent {
-    /// In the same pass.
-    Direct,
-    /// Validated first, then read again.
-    Twice,
-}
-
-fn object<'a>(
-    text: &'a str,
-    root: &Node,
-    paths: usize,
-    leaves: &mut Vec<Leaf<'a>>,
-    descent: Descent,
-) -> Result<(), serde_json::Error> {
+///
+/// # Errors
+/// What is wrong, without a value of the event.
+pub(super) fn read<'a>(text: &'a str, root: &Node, paths: usize, leaves: &mut Vec<Leaf<'a>>) -> Result<(), String> {
     leaves.clear();
     leaves.resize(paths, Leaf::Missing);
-    let mut json = serde_json::Deserializer::from_str(text);
-    json.deserialize_map(Members { node: root, leaves, descent })?;
-    json.end()
+    Scanner { text, at: 0 }.document(root, leaves).ok_or_else(|| problem(text))
 }
 
-/// Reads the members of one object; anything else is passed over.
-struct Members<'n, 'l, 'a> {
-    node: &'n Node,
-    leaves: &'l mut Vec<Leaf<'a>>,
-    descent: Descent,
-}
-
-impl<'de> DeserializeSeed<'de> for Members<'_, '_, 'de> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
+#[cold]
+fn problem(text: &str) -> String {
+    let found = match (Scanner { text, at: 0 }).value() {
+        Some(Leaf::Nested) if text.trim_start().starts_with('[') => "a list",
+        Some(Leaf::Nested) | None => "",
+        Some(leaf) => leaf.kind(),
+    };
+    match serde_json::from_str::<BTreeMap<String, IgnoredAny>>(text) {
+        _ if !found.is_empty() => format!("found {found} in place of an object"),
+        Err(error) => error.to_string(),
+        Ok(_) => "a text holds half of a surrogate pair".to_owned(),
     }
 }
 
-impl<'de> Visitor<'de> for Members<'_, '_, 'de> {
-    type Value = ();
+/// A place in a text. Every method takes one piece of JSON from it, or finds that there is none.
+struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+}
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+impl<'a> Scanner<'a> {
+    fn document(&mut self, root: &Node, leaves: &mut [Leaf<'a>]) -> Option<()> {
+        self.take(b'{')?;
+        self.members(root, leaves)?;
+        (self.next() == END && self.at == self.text.len()).then_some(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self { node, leaves, descent } = self;
-        while let Some(known) = map.next_key_seed(MemberName(node))? {
-            let Some(child) = known else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            let child = &node.children[child].1;
-            child.below.iter().for_each(|&slot| leaves[slot] = Leaf::Missing);
-            match (child.slot, descent) {
-                (None, Descent::Direct) => map.next_value_seed(Members { node: child, leaves, descent })?,
-                (slot, _) => {
-                    let raw: &'de RawValue = map.next_value()?;
-                    if let Some(slot) = slot {
-                        leaves[slot] = Leaf::of(raw.get());
-                    }
-                    if !child.children.is_empty() && raw.get().starts_with('{') {
-                        let mut inner = serde_json::Deserializer::from_str(raw.get());
-                        inner.deserialize_map(Members { node: child, leaves, descent }).map_err(A::Error::custom)?;
+    /// The members of an object after its brace, down the tree of needed names.
+    fn members(&mut self, node: &Node, leaves: &mut [Leaf<'a>]) -> Option<()> {
+        if self.next() == b'}' {
+            self.at += 1;
+            return Some(());
+        }
+        loop {
+            let (name, has_escapes) = self.name()?;
+            let child = if has_escapes { node.child(&unescaped(name)) } else { node.child(name) };
+            match child {
+                None => self.pass_value()?,
+                Some(child) => {
+                    child.below.iter().for_each(|&slot| leaves[slot] = Leaf::Missing);
+                    let leaf = if !child.children.is_empty() && self.next() == b'{' {
+                        self.at += 1;
+                        self.members(child, leaves)?;
+                        Leaf::Nested
+                    } else {
+                        self.value()?
+                    };
+                    if let Some(slot) = child.slot {
+                        leaves[slot] = leaf;
                     }
                 }
             }
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-}
-
-/// Finds a member's name among the needed ones.
-struct MemberName<'n>(&'n Node);
-
-impl<'de> DeserializeSeed<'de> for MemberName<'_> {
-    type Value = Option<usize>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for MemberName<'_> {
-    type Value = Option<usize>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a member name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Option<usize>, E> {
-        Ok(self.0.child(name))
-    }
-}
-
-/// True if a text of this valid JSON names half of a surrogate pair, which is no character.
-fn has_unpaired_surrogate(json: &str) -> bool {
-    let mut rest = json;
-    while let Some(at) = rest.find('\\') {
-        let escape = &rest[at + 1..];
-        let Some(digits) = escape.strip_prefix('u') else {
-            rest = escape.get(1..).unwrap_or_default();
-            continue;
-        };
-        rest = digits.get(4..).unwrap_or_default();
-        match hex4(digits) {
-            0xD800..0xDC00 => {
-                let low = rest.strip_prefix("\\u").map_or(0, hex4);
-                if !(0xDC00..0xE000).contains(&low) {
-                    return true;
+            match self.next() {
+                b',' => self.at += 1,
+                b'}' => {
+                    self.at += 1;
+                    return Some(());
                 }
-                rest = rest.get(6..).unwrap_or_default();
+                _ => return None,
             }
-            0xDC00..0xE000 => return true,
-            _ => {}
         }
     }
-    false
+
+    /// A member's name, as written, and the colon behind it.
+    #[inline]
+    fn name(&mut self) -> Option<(&'a str, bool)> {
+        self.take(b'"')?;
+        let name = self.text()?;
+        self.take(b':')?;
+        Some(name)
+    }
+
+    /// Any value.
+    #[inline]
+    fn value(&mut self) -> Option<Leaf<'a>> {
+        match self.next() {
+            b'"' => {
+                self.at += 1;
+                let (text, has_escapes) = self.text()?;
+                Some(if has_escapes { Leaf::Escaped(text) } else { Leaf::Text(text) })
+            }
+            b'-' | b'0'..=b'9' => self.number().map(|(text, value)| Leaf::Number(text, value)),
+            b'{' | b'[' => self.pass_nested().map(|()| Leaf::Nested),
+            b't' => self.word("true").map(|()| Leaf::Bool(true)),
+            b'f' => self.word("false").map(|()| Leaf::Bool(false)),
+            b'n' => self.word("null").map(|()| Leaf::Null),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn pass_value(&mut self) -> Option<()> {
+        self.value().map(|_| ())
+    }
+
+    /// An object or an array of any depth, without recursion.
+    fn pass_nested(&mut self) -> Option<()> {
+        let mut open = Nesting::default();
+        loop {
+            match self.next() {
+                bracket @ (b'{' | b'[') => {
+                    let is_object = bracket == b'{';
+                    self.at += 1;
+                    if self.next() == closing(is_object) {
+                        self.at += 1;
+                    } else {
+                        open.push(is_object);
+                        if is_object {
+                            self.name()?;
+                        }
+                        continue;
+                    }
+                }
+                _ => self.pass_value()?,
+            }
+            // A value has ended, and maybe what it lies in.
+            loop {
+                let Some(in_object) = open.last() else { return Some(()) };
+                let found = self.next();
+                self.at += 1;
+                if found == b',' {
+                    if in_object {
+                        self.name()?;
+                    }
+                    break;
+                }
+                if found != closing(in_object) {
+                    return None;
+                }
+                open.pop();
+            }
+        }
+    }
+
+    fn word(&mut self, word: &str) -> Option<()> {
+        self.text.as_bytes()[self.at..].starts_with(word.as_bytes()).then(|| self.at += word.len())
+    }
+
+    /// The next byte that is not space, without taking it; [`END`] at the end.
+    #[inline]
+    fn next(&mut self) -> u8 {
+        loop {
+            match self.peek() {
+                b' ' | b'\n' | b'\t' | b'\r' => self.at += 1,
+                other => return other,
+            }
+        }
+    }
+
+    /// Takes this byte after any space.
+    #[inline]
+    fn take(&mut self, byte: u8) -> Option<()> {
+        (self.next() == byte).then(|| self.at += 1)
+    }
+
+    /// The byte at the place; [`END`] at the end.
+    #[inline]
+    fn peek(&self) -> u8 {
+        self.text.as_bytes().get(self.at).copied().unwrap_or(END)
+    }
+}
+
+/// No JSON holds this byte outside of texts, and texts hold it only escaped.
+const END: u8 = 0;
+
+fn closing(is_object: bool) -> u8 {
+    if is_object { b'}' } else { b']' }
+}
+
+#[cold]
+fn unescaped(name: &str) -> String {
+    let mut out = String::new();
+    unescape(name, &mut out);
+    out
+}
+
+/// What is open around a value: a bit per level, set for objects.
+#[derive(Default)]
+struct Nesting {
+    top: u64,
+    depth: usize,
+    /// The levels below the top ones, 64 to a word.
+    spilled: Vec<u64>,
+}
+
+impl Nesting {
+    fn push(&mut self, is_object: bool) {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.spilled.push(self.top);
+        }
+        self.top = self.top << 1 | u64::from(is_object);
+        self.depth += 1;
+    }
+
+    fn pop(&mut self) {
+        self.top >>= 1;
+        self.depth -= 1;
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.top = self.spilled.pop().unwrap_or_default();
+        }
+    }
+
+    fn last(&self) -> Option<bool> {
+        (self.depth > 0).then_some(self.top & 1 == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_json(text: &str) -> bool {
+        read(text, &Node::default(), 0, &mut Vec::new()).is_ok()
+    }
+
+    #[test]
+    fn nesting_has_no_limit_and_is_checked_at_every_depth() {
+        for depth in [1, 2, 63, 64, 65, 127, 128, 129, 1000, 100_000] {
+            // Alternating, so that every level's kind counts.
+            let open: String = (0..depth).map(|level| if level % 3 == 0 { "[" } else { r#"{"a":"# }).collect();
+            let close: String = (0..depth).rev().map(|level| if level % 3 == 0 { "]" } else { "}" }).collect();
+            assert!(is_json(&format!(r#"{{"x":{open}1{close}}}"#)), "{depth}");
+            for wrong in [0, depth / 2, depth - 1] {
+                let mut other = close.clone().into_bytes();
+                other[wrong] = if other[wrong] == b']' { b'}' } else { b']' };
+                let other = String::from_utf8(other).unwrap();
+                assert!(!is_json(&format!(r#"{{"x":{open}1{other}}}"#)), "{depth} {wrong}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_of_any_length_ends_at_its_quote() {
+        for length in 0..40 {
+            let plain = "é".repeat(length / 2) + &"x".repeat(length % 2);
+            assert!(is_json(&format!(r#"{{"{plain}":"{plain}"}}"#)));
+            for (bad, good) in [("\u{1f}", " "), ("\\x", "\\n"), (r"\ud800\u0041", r"\ud83d\ude00"), (r"\udc00", r"\u0000")] {
+                assert!(!is_json(&format!(r#"{{"a":"{plain}{bad}{plain}"}}"#)), "{length} {bad}");
+                assert!(is_json(&format!(r#"{{"a":"{plain}{good}{plain}"}}"#)), "{length} {good}");
+            }
+            assert!(!is_json(&format!(r#"{{"a":"{plain}"#)));
+        }
+    }
 }

@@ -73,7 +73,7 @@ impl Layout {
     /// The number at the timestamp's path, for hints about its unit.
     pub(crate) fn time_text<'a>(&self, leaves: &[Leaf<'a>]) -> Option<&'a str> {
         match leaves.get(self.timestamp?.path.0 as usize) {
-            Some(Leaf::Number(text)) => Some(text),
+            Some(Leaf::Number(text, _)) => Some(text),
             _ => None,
         }
     }
@@ -84,7 +84,7 @@ impl LayoutField {
     pub(crate) fn problem(&self, leaf: &Leaf<'_>) -> Rejected {
         let class = match (self.kind, leaf) {
             (_, Leaf::Missing | Leaf::Null) => Class::FieldMissing,
-            (FieldKind::Number, Leaf::Number(_)) => Class::FieldNotFinite,
+            (FieldKind::Number, Leaf::Number(..)) => Class::FieldNotFinite,
             _ => Class::FieldWrongType,
         };
         let expected = match self.kind {
@@ -115,7 +115,8 @@ impl Node {
     }
 
     /// The member of this name.
-    pub(crate) fn child(&self, name: &str) -> Option<usize> {
-        self.children.iter().position(|(child, _)| **child == *name)
+    #[inline]
+    pub(crate) fn child(&self, name: &str) -> Option<&Self> {
+        self.children.iter().find(|(child, _)| **child == *name).map(|(_, node)| node)
     }
 }

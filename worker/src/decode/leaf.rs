@@ -5,7 +5,7 @@ use std::ops::Range;
 use faultline_features::Value;
 
 /// One JSON value at a needed path. Objects and arrays have no value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Leaf<'a> {
     /// No such member.
     Missing,
@@ -13,8 +13,8 @@ pub(crate) enum Leaf<'a> {
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A number, as written.
-    Number(&'a str),
+    /// A number as written, and the nearest double, which may be infinite.
+    Number(&'a str, f64),
     /// A text without escapes.
     Text(&'a str),
     /// A text with escapes, as written, without its quotes.
@@ -26,21 +26,6 @@ pub(crate) enum Leaf<'a> {
 }
 
 impl<'a> Leaf<'a> {
-    /// The leaf of a valid JSON value without surrounding space.
-    pub(crate) fn of(raw: &'a str) -> Self {
-        match raw.as_bytes()[0] {
-            b'n' => Self::Null,
-            b't' => Self::Bool(true),
-            b'f' => Self::Bool(false),
-            b'{' | b'[' => Self::Nested,
-            b'"' => {
-                let inner = &raw[1..raw.len() - 1];
-                if inner.as_bytes().contains(&b'\\') { Self::Escaped(inner) } else { Self::Text(inner) }
-            }
-            _ => Self::Number(raw),
-        }
-    }
-
     /// Unescapes a text into the arena.
     pub(crate) fn unescape(&mut self, arena: &mut String) {
         if let Self::Escaped(text) = *self {
@@ -54,9 +39,7 @@ impl<'a> Leaf<'a> {
     pub(crate) fn value(&self, arena: &'a str) -> Value<'a> {
         match self {
             Self::Bool(value) => Value::Bool(*value),
-            Self::Number(text) => {
-                text.parse().ok().filter(|value: &f64| value.is_finite()).map_or(Value::Absent, Value::Number)
-            }
+            Self::Number(_, value) => Value::number(*value),
             Self::Text(_) | Self::Unescaped(_) => self.text(arena).map_or(Value::Absent, Value::Text),
             Self::Missing | Self::Null | Self::Escaped(_) | Self::Nested => Value::Absent,
         }
@@ -74,7 +57,7 @@ impl<'a> Leaf<'a> {
     /// The leaf as a key or an id: a text, or a number as written.
     pub(crate) fn identity(&self, arena: &'a str) -> Option<&'a str> {
         match self {
-            Self::Number(text) => Some(text),
+            Self::Number(text, _) => Some(text),
             _ => self.text(arena),
         }
     }
@@ -85,7 +68,7 @@ impl<'a> Leaf<'a> {
             Self::Missing => "nothing",
             Self::Null => "null",
             Self::Bool(_) => "true or false",
-            Self::Number(_) => "a number",
+            Self::Number(..) => "a number",
             Self::Text(_) | Self::Escaped(_) | Self::Unescaped(_) => "text",
             Self::Nested => "an object or a list",
         }
@@ -93,7 +76,7 @@ impl<'a> Leaf<'a> {
 }
 
 /// Appends a valid JSON text's characters.
-fn unescape(text: &str, out: &mut String) {
+pub(super) fn unescape(text: &str, out: &mut String) {
     let mut rest = text;
     while let Some(at) = rest.find('\\') {
         out.push_str(&rest[..at]);
@@ -132,21 +115,19 @@ mod tests {
 
     #[test]
     fn texts_are_unescaped_as_json_says() {
-        for written in [r#""a\"b\\c\/d\b\f\n\r\t""#, r#""\u0041\u00e9\ud83d\ude00 end""#, r#""plain""#, r#""\\\\""#] {
-            let mut leaf = Leaf::of(written);
+        for written in [r#"a\"b\\c\/d\b\f\n\r\t"#, r"\u0041\u00e9\ud83d\ude00 end", "plain", r"\\"] {
+            let mut leaf = Leaf::Escaped(written);
             let mut arena = String::from("before");
             leaf.unescape(&mut arena);
-            let expected: String = serde_json::from_str(written).unwrap();
+            let expected: String = serde_json::from_str(&format!("\"{written}\"")).unwrap();
             assert_eq!(leaf.text(&arena), Some(expected.as_str()), "{written}");
         }
     }
 
     #[test]
-    fn numbers_keep_their_text_and_round_to_doubles() {
-        assert_eq!(Leaf::of("9007199254740993").value(""), Value::Number(9_007_199_254_740_992.0));
-        assert_eq!(Leaf::of("9007199254740993").identity(""), Some("9007199254740993"));
-        assert_eq!(Leaf::of("1e400").value(""), Value::Absent);
-        assert_eq!(Leaf::of("-0.0").value(""), Value::Number(0.0));
-        assert_eq!(Leaf::of("1e-400").value(""), Value::Number(0.0));
+    fn numbers_keep_their_text_and_are_absent_when_too_large() {
+        assert_eq!(Leaf::Number("9007199254740993", 9_007_199_254_740_992.0).identity(""), Some("9007199254740993"));
+        assert_eq!(Leaf::Number("1.0", 1.0).value(""), Value::Number(1.0));
+        assert_eq!(Leaf::Number("1e400", f64::INFINITY).value(""), Value::Absent);
     }
 }
