@@ -5,6 +5,7 @@ pub(crate) mod http_status;
 pub mod kafka_client;
 pub(crate) mod kafka_group;
 pub mod kafka_native;
+mod kafka_records;
 pub(crate) mod kafka_sink;
 pub(crate) mod kafka_start;
 pub(crate) mod kafka_topics;

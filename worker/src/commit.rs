@@ -16,6 +16,9 @@ use crate::ports::{CommitError, Position, Sink, Source};
 /// Longest wait for a newer snapshot before the tick is sent again.
 const AGAIN: Duration = Duration::from_millis(100);
 
+/// A doubt is settled for this long even when its partitions are being taken away.
+const SETTLE: Duration = Duration::from_secs(1);
+
 /// Commits what the tick holds. Returns when it is visible or dropped.
 pub(crate) fn commit<S: Source, K: Sink>(lane: &mut Lane<S, K>) {
     let began = Instant::now();
@@ -50,7 +53,11 @@ pub(crate) fn commit<S: Source, K: Sink>(lane: &mut Lane<S, K>) {
         let answer = match lane.sink.commit(&lane.outputs, &positions, fence, &cancelled) {
             Err(CommitError::InDoubt(reason)) => {
                 lane.board.problem("commit", "CommitInDoubt", &format!("a commit was not answered ({reason}); asking what became of it"));
-                lane.sink.committed(&partitions(&positions), &cancelled).map(Some)
+                // What became visible must be counted here, also when the partitions are being taken away: their next
+                // owner goes on behind it.
+                let patience = Instant::now() + SETTLE;
+                let given_up = || cancelled() && Instant::now() > patience;
+                lane.sink.committed(&partitions(&positions), &given_up).map(Some)
             }
             other => other.map(|()| None),
         };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use faultline_crds::WorkerConfig;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
@@ -231,9 +231,9 @@ pub(crate) fn run<S: Source, K: Sink>(mut lane: Lane<S, K>) {
         pipeline::tick(&mut lane);
         lane.board.lane_turned(lane.index);
     }
-    if !lane.outputs.is_empty() {
-        warn!(lane = lane.index, "the last tick was not committed; its records are read again at the next start");
-    }
+    // Whatever the lane owned is gone with it; a revocation must not wait for it.
+    lane.shards.clear();
+    lane.ownership.close(lane.index);
 }
 
 /// A trip, said for people.

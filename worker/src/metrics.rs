@@ -117,7 +117,7 @@ fn histogram(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, millis
             bucket
         })
         .collect();
-    buckets.push((f64::MAX, millis.len() - below));
+    buckets.push((f64::INFINITY, millis.len() - below));
     let mut metric = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
     metric.encode_histogram::<NoLabelSet>(sum, millis.len(), &buckets, None)
 }

@@ -81,12 +81,19 @@ pub(crate) enum Request {
     Restart(i32),
 }
 
+/// What waits for a lane. Once closed it takes nothing more.
+#[derive(Debug, Default)]
+struct Mailbox {
+    closed: bool,
+    mails: VecDeque<Mail>,
+}
+
 /// The shared structure.
 #[derive(Debug)]
 pub(crate) struct Ownership<F> {
     snapshot: Mutex<Arc<Snapshot<F>>>,
     changed: Condvar,
-    mailboxes: Vec<Mutex<VecDeque<Mail>>>,
+    mailboxes: Vec<Mutex<Mailbox>>,
     requests: Mutex<VecDeque<Request>>,
 }
 
@@ -126,19 +133,34 @@ impl<F> Ownership<F> {
         drop(self.changed.wait_timeout_while(guard, limit, |now| Arc::ptr_eq(now, seen)));
     }
 
-    /// Puts something into a lane's mailbox.
-    pub(crate) fn post(&self, lane: usize, mail: Mail) {
-        lock(&self.mailboxes[lane]).push_back(mail);
+    /// Puts something into a lane's mailbox; false when the lane has ended.
+    pub(crate) fn post(&self, lane: usize, mail: Mail) -> bool {
+        let mut mailbox = lock(&self.mailboxes[lane]);
+        if !mailbox.closed {
+            mailbox.mails.push_back(mail);
+        }
+        !mailbox.closed
     }
 
     /// Whether somebody waits for a lane to let go of something.
     pub(crate) fn is_called_back(&self, lane: usize) -> bool {
-        lock(&self.mailboxes[lane]).iter().any(|mail| matches!(mail, Mail::Release { .. } | Mail::Stop))
+        lock(&self.mailboxes[lane]).mails.iter().any(|mail| matches!(mail, Mail::Release { .. } | Mail::Stop))
     }
 
     /// Takes the oldest mail of a lane.
     pub(crate) fn collect(&self, lane: usize) -> Option<Mail> {
-        lock(&self.mailboxes[lane]).pop_front()
+        lock(&self.mailboxes[lane]).mails.pop_front()
+    }
+
+    /// A lane has ended and owns nothing any more: who waits for it is answered, and nobody waits again.
+    pub(crate) fn close(&self, lane: usize) {
+        let mut mailbox = lock(&self.mailboxes[lane]);
+        mailbox.closed = true;
+        for mail in mailbox.mails.drain(..) {
+            if let Mail::Release { done, .. } = mail {
+                let _ = done.send(());
+            }
+        }
     }
 
     /// Asks something of the control thread.
@@ -158,8 +180,7 @@ impl<F> Ownership<F> {
         let mut waiting = 0;
         for lane in 0..self.mailboxes.len() {
             let mine: Vec<i32> = partitions.iter().copied().filter(|p| self.lane_of(*p) == lane).collect();
-            if !mine.is_empty() {
-                self.post(lane, Mail::Release { partitions: mine, done: done.clone() });
+            if !mine.is_empty() && self.post(lane, Mail::Release { partitions: mine, done: done.clone() }) {
                 waiting += 1;
             }
         }
@@ -206,6 +227,16 @@ mod tests {
     fn a_lane_that_does_not_answer_is_noticed() {
         let ownership: Ownership<()> = Ownership::new(1);
         assert!(!ownership.release(&[0], Duration::from_millis(10)));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_lane_that_has_ended() {
+        let ownership: Ownership<()> = Ownership::new(1);
+        let (done, answered) = channel();
+        assert!(ownership.post(0, Mail::Release { partitions: vec![0], done }));
+        ownership.close(0);
+        assert!(answered.recv().is_ok(), "who waited already is answered");
+        assert!(ownership.release(&[0], Duration::from_secs(60)), "and nobody waits again");
     }
 
     #[test]

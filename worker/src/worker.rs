@@ -233,13 +233,14 @@ impl Running {
         control.run();
 
         self.board.enter(Phase::Stopping);
-        (0..self.lanes).for_each(|lane| ownership.post(lane, Mail::Stop));
+        for lane in 0..self.lanes {
+            ownership.post(lane, Mail::Stop);
+        }
         while lanes.iter().any(|lane| !lane.is_finished()) {
             // Heartbeats and rebalances go on while the last ticks are committed.
             control.poll();
             self.board.control_turned();
         }
-        consumer.context().lanes_have_ended();
         let lanes_ended = lanes.into_iter().all(|lane| lane.join().is_ok());
         drop(control);
         let starter_ended = starter.join().is_ok();

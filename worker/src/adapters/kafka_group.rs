@@ -41,8 +41,6 @@ struct State {
     epochs: BTreeMap<i32, Epoch>,
     // Assigned, and not yet asked where to start.
     fresh: Vec<(i32, Epoch)>,
-    // Lanes are gone, nobody answers a release any more.
-    stopping: bool,
 }
 
 impl GroupContext {
@@ -55,11 +53,6 @@ impl GroupContext {
     /// The queues that partitions are forwarded to. The first call counts.
     pub(crate) fn set_lanes(&self, lanes: Vec<LaneTarget>) {
         drop(self.lanes.set(lanes));
-    }
-
-    /// From now on a revocation does not wait for lanes: they have ended.
-    pub(crate) fn lanes_have_ended(&self) {
-        lock(&self.state).stopping = true;
     }
 
     /// Partitions assigned since the last call.
@@ -140,8 +133,7 @@ impl GroupContext {
         let partitions = partitions(list);
         let lost = consumer.assignment_lost();
         self.publish(consumer, &partitions);
-        let stopping = lock(&self.state).stopping;
-        if !stopping && !self.ownership.release(&partitions, RELEASE_LIMIT) {
+        if !self.ownership.release(&partitions, RELEASE_LIMIT) {
             error!(?partitions, "a lane did not let go of its partitions in time, ending the process");
             std::process::abort();
         }

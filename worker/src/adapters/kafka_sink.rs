@@ -10,8 +10,6 @@
 //!
 //! Every wait is cut into slices and asks whether the partitions are being taken away.
 
-use std::ffi::CStr;
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
@@ -22,22 +20,23 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
-use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tracing::warn;
 
 use super::kafka_group::{GroupConsumer, log_line};
-use super::kafka_native::{self as native, GroupMetadata, Header, MOST_HEADERS, TopicHandle, TransactionFailure};
+use super::kafka_native::{self as native, GroupMetadata, TopicHandle, TransactionFailure};
+use super::kafka_records::write_all;
 use super::kafka_topics::Layout;
 use crate::backoff::Backoff;
-use crate::outputs::{Output, Outputs, Topic};
+use crate::outputs::Outputs;
 use crate::ownership::lock;
 use crate::ports::{CommitError, Position, Sink};
 
 /// Longest single wait inside the client: a lane has to answer a revocation within seconds.
-const SLICE: Duration = Duration::from_millis(500);
-/// A commit that was not answered after this long is in doubt.
-const COMMIT: Duration = Duration::from_secs(3);
+pub(super) const SLICE: Duration = Duration::from_millis(500);
+/// A commit that was not answered after this long is in doubt. With what it takes to settle the doubt it stays below
+/// the time in which a lane has to answer a revocation.
+const COMMIT: Duration = Duration::from_millis(2500);
 /// An open transaction of a dead worker is aborted by the broker after this long.
 const TRANSACTION_TIMEOUT_MS: &str = "5000";
 
@@ -81,14 +80,14 @@ pub(crate) struct KafkaSink {
     producer: Option<Ready>,
 }
 
-struct Ready {
-    producer: Arc<BaseProducer<Deliveries>>,
-    handles: [TopicHandle; 4],
+pub(super) struct Ready {
+    pub(super) producer: Arc<BaseProducer<Deliveries>>,
+    pub(super) handles: [TopicHandle; 4],
 }
 
 /// Counts deliveries that failed; only failures are reported.
 #[derive(Default)]
-struct Deliveries {
+pub(super) struct Deliveries {
     failed: AtomicU64,
     last: Mutex<String>,
 }
@@ -305,7 +304,7 @@ impl Sink for KafkaSink {
 }
 
 /// Why a tick was not written, and what may be done about it.
-struct Broken {
+pub(super) struct Broken {
     reason: String,
     /// The producer may abort and go on.
     abortable: bool,
@@ -315,11 +314,11 @@ struct Broken {
 }
 
 impl Broken {
-    fn before(error: &(impl std::fmt::Display + ?Sized)) -> Self {
+    pub(super) fn before(error: &(impl std::fmt::Display + ?Sized)) -> Self {
         Self { reason: error.to_string(), abortable: true, in_doubt: false, lost: false }
     }
 
-    fn cancelled() -> Self {
+    pub(super) fn cancelled() -> Self {
         Self { lost: true, ..Self::before("cancelled") }
     }
 
@@ -379,121 +378,5 @@ fn drain(producer: &BaseProducer<Deliveries>, cancelled: &dyn Fn() -> bool) -> R
             let last = lock(&producer.context().last).clone();
             Err(Broken::before(&format!("{count} records were not delivered, the last one because: {last}")))
         }
-    }
-}
-
-/// Bytes that a record takes beside its key, value and headers: batch header, varints, attributes.
-const RECORD_OVERHEAD: usize = 128;
-
-fn write_all(
-    ready: &Ready,
-    layout: &Layout,
-    pipeline: &str,
-    outputs: &Outputs,
-    cancelled: &dyn Fn() -> bool,
-) -> Result<(), Broken> {
-    let mut numbers = Numbers::default();
-    outputs.records().iter().try_for_each(|output| {
-        let mut headers = [Header { name: c"", value: b"" }; MOST_HEADERS];
-        let count = numbers.headers(&mut headers, layout, pipeline, outputs, output);
-        write(ready, layout, outputs, output, (headers, count), cancelled)
-    })
-}
-
-fn write(
-    ready: &Ready,
-    layout: &Layout,
-    outputs: &Outputs,
-    output: &Output,
-    (mut headers, mut count): ([Header<'_>; MOST_HEADERS], usize),
-    cancelled: &dyn Fn() -> bool,
-) -> Result<(), Broken> {
-    let index = output.topic as usize;
-    let partition = match output.topic {
-        Topic::Results => output.partition,
-        _ => output.partition % layout.partitions[index].max(1),
-    };
-    let key = output.key.as_ref().map(|span| outputs.bytes(span));
-    let mut value = output.value.as_ref().map(|span| outputs.bytes(span));
-    let size = RECORD_OVERHEAD
-        + key.map_or(0, <[u8]>::len)
-        + value.map_or(0, <[u8]>::len)
-        + headers[..count].iter().map(|header| header.name.count_bytes() + header.value.len() + 4).sum::<usize>();
-    if size > layout.limits[index] && output.rejection.is_some() {
-        headers[count] = Header { name: c"dlq.truncated", value: b"true" };
-        count += 1;
-        value = None;
-    }
-    loop {
-        match native::produce(&ready.producer, &ready.handles[index], partition, key, value, &headers[..count]) {
-            Ok(()) => return Ok(()),
-            Err(RDKafkaErrorCode::QueueFull) => {
-                // The buffer empties as the broker acknowledges; the poll serves failures meanwhile.
-                native::flush(&ready.producer, Duration::from_millis(10));
-                ready.producer.poll(Duration::ZERO);
-                if cancelled() {
-                    return Err(Broken::cancelled());
-                }
-            }
-            Err(code) => return Err(Broken::before(&code)),
-        }
-    }
-}
-
-/// Header values that have to be written out, kept beside the header list that borrows them.
-#[derive(Default)]
-struct Numbers {
-    source: String,
-    partition: String,
-    offset: String,
-    time: String,
-}
-
-/// Writes a number over what a buffer held.
-fn spell(buffer: &mut String, number: impl std::fmt::Display) {
-    buffer.clear();
-    // Writing to a string does not fail.
-    let _ = write!(buffer, "{number}");
-}
-
-impl Numbers {
-    fn headers<'a>(
-        &'a mut self,
-        headers: &mut [Header<'a>; MOST_HEADERS],
-        layout: &'a Layout,
-        pipeline: &'a str,
-        outputs: &'a Outputs,
-        output: &'a Output,
-    ) -> usize {
-        let mut count = 0;
-        let mut push = |name: &'static CStr, value: &'a [u8]| {
-            headers[count] = Header { name, value };
-            count += 1;
-        };
-        match &output.rejection {
-            None => {
-                spell(&mut self.source, format_args!("{}-{}-{}", layout.source, output.partition, output.offset));
-                push(c"faultline-source", self.source.as_bytes());
-                push(c"faultline-pipeline", pipeline.as_bytes());
-            }
-            Some(rejection) => {
-                spell(&mut self.partition, output.partition);
-                spell(&mut self.offset, output.offset);
-                spell(&mut self.time, output.record_time_ms);
-                push(c"dlq.topic", layout.source.as_bytes());
-                push(c"dlq.partition", self.partition.as_bytes());
-                push(c"dlq.offset", self.offset.as_bytes());
-                push(c"dlq.timestamp", self.time.as_bytes());
-                push(c"dlq.stage", rejection.stage.as_bytes());
-                if let Some(class) = rejection.class {
-                    push(c"dlq.error.class", class.name().as_bytes());
-                }
-                push(c"dlq.error.message", outputs.bytes(&rejection.message));
-            }
-        }
-        if let Some(trace) = &output.traceparent {
-            push(c"traceparent", outputs.bytes(trace));
-        }
-        count
     }
 }

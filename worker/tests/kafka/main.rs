@@ -13,6 +13,7 @@ mod verify;
 mod at_least_once;
 mod broker_away;
 mod exactly_once;
+mod growth;
 mod rights;
 mod trips;
 
