@@ -52,7 +52,11 @@ pub(crate) fn commit<S: Source, K: Sink>(lane: &mut Lane<S, K>) {
         };
         let answer = match lane.sink.commit(&lane.outputs, &positions, fence, &cancelled) {
             Err(CommitError::InDoubt(reason)) => {
-                lane.board.problem("commit", "CommitInDoubt", &format!("a commit was not answered ({reason}); asking what became of it"));
+                lane.board.problem(
+                    "commit",
+                    "CommitInDoubt",
+                    &format!("a commit was not answered ({reason}); asking what became of it"),
+                );
                 // What became visible must be counted here, also when the partitions are being taken away: their next
                 // owner goes on behind it.
                 let patience = Instant::now() + SETTLE;

@@ -100,7 +100,10 @@ impl<S: Source, K: Sink> Lane<S, K> {
         if clock.follows_records() {
             shard = shard.trusting_record_times();
         }
-        info!(partition, offset, epoch, "shard starts cold: the state of its keys is not kept over restarts and moves yet");
+        info!(
+            partition,
+            offset, epoch, "shard starts cold: the state of its keys is not kept over restarts and moves yet"
+        );
         let held = Held {
             shard,
             epoch,

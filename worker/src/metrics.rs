@@ -40,7 +40,11 @@ impl Collector for BoardCollector {
         let counters = [
             ("faultline_worker_anomalies", "Scored events with a severity", status.outcomes.anomalies),
             ("faultline_worker_alerts", "Alerts written: opened, escalated and closed", status.outcomes.alerts),
-            ("faultline_worker_dropped_records", "Records of partitions that are not read here any more", status.dropped),
+            (
+                "faultline_worker_dropped_records",
+                "Records of partitions that are not read here any more",
+                status.dropped,
+            ),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value);
@@ -48,14 +52,34 @@ impl Collector for BoardCollector {
         }
         let gauges = [
             ("faultline_worker_partitions", "Source partitions owned", Some(status.partitions.len() as f64), None),
-            ("faultline_worker_lag_events", "Events behind the end of the source", status.lag.map(|lag| lag as f64), None),
+            (
+                "faultline_worker_lag_events",
+                "Events behind the end of the source",
+                status.lag.map(|lag| lag as f64),
+                None,
+            ),
             ("faultline_worker_keys", "Keys held", Some(status.keys as f64), None),
-            ("faultline_worker_state", "Estimated size of the keys' state", Some(status.state_bytes as f64), Some(Unit::Bytes)),
-            ("faultline_worker_available", "1 if every owned partition is being scored", Some(f64::from(u8::from(status.available))), None),
+            (
+                "faultline_worker_state",
+                "Estimated size of the keys' state",
+                Some(status.state_bytes as f64),
+                Some(Unit::Bytes),
+            ),
+            (
+                "faultline_worker_available",
+                "1 if every owned partition is being scored",
+                Some(f64::from(u8::from(status.available))),
+                None,
+            ),
         ];
         for (name, help, value, unit) in gauges {
             if let Some(value) = value {
-                ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?)?;
+                ConstGauge::new(value).encode(encoder.encode_descriptor(
+                    name,
+                    help,
+                    unit.as_ref(),
+                    MetricType::Gauge,
+                )?)?;
             }
         }
         let mut calibration = encoder.encode_descriptor(
@@ -70,9 +94,15 @@ impl Collector for BoardCollector {
                 ConstGauge::new(*ratio).encode(calibration.encode_family(&labels)?)?;
             }
         }
-        histogram(&mut encoder, "faultline_worker_end_to_end_latency", "From a record's creation to its commit", &latency)?;
+        histogram(
+            &mut encoder,
+            "faultline_worker_end_to_end_latency",
+            "From a record's creation to its commit",
+            &latency,
+        )?;
         histogram(&mut encoder, "faultline_worker_commit_latency", "Duration of commits", &commits)?;
-        let mut build = encoder.encode_descriptor("faultline_worker_build", "Version of this build", None, MetricType::Gauge)?;
+        let mut build =
+            encoder.encode_descriptor("faultline_worker_build", "Version of this build", None, MetricType::Gauge)?;
         ConstGauge::new(1.0).encode(build.encode_family(&[("version", env!("CARGO_PKG_VERSION"))])?)
     }
 }
@@ -105,7 +135,12 @@ fn family_of_counters(mut family: MetricEncoder<'_>, label: &str, counts: &[(&st
     Ok(())
 }
 
-fn histogram(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, millis: &Histogram<u64>) -> Result<(), Error> {
+fn histogram(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    millis: &Histogram<u64>,
+) -> Result<(), Error> {
     let sum = millis.mean() * millis.len() as f64 / 1000.0;
     let mut below = 0;
     let mut buckets: Vec<(f64, u64)> = BOUNDS

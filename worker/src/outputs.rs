@@ -139,7 +139,14 @@ impl Outputs {
     }
 
     /// Adds the source record itself, byte for byte, to the dead letters or the late records.
-    pub fn push_rejected(&mut self, topic: Topic, raw: &RawEvent<'_>, stage: &'static str, class: Option<Class>, message: &str) {
+    pub fn push_rejected(
+        &mut self,
+        topic: Topic,
+        raw: &RawEvent<'_>,
+        stage: &'static str,
+        class: Option<Class>,
+        message: &str,
+    ) {
         let key = raw.key.map(|key| self.put(key));
         let value = raw.value.map(|value| self.put(value));
         let traceparent = raw.traceparent.map(|trace| self.put(trace));

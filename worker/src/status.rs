@@ -383,5 +383,10 @@ fn partition_topic(partition: i32) -> String {
 
 fn quantiles(histogram: &Histogram<u64>) -> Option<Quantiles> {
     let at = |quantile| histogram.value_at_quantile(quantile) as f64;
-    (!histogram.is_empty()).then(|| Quantiles { p50: at(0.5), p95: at(0.95), p99: at(0.99), max: histogram.max() as f64 })
+    (!histogram.is_empty()).then(|| Quantiles {
+        p50: at(0.5),
+        p95: at(0.95),
+        p99: at(0.99),
+        max: histogram.max() as f64,
+    })
 }

@@ -32,7 +32,8 @@ pub(crate) fn take<S: Source, K: Sink>(lane: &mut Lane<S, K>, fold: Fold) {
         let taken = source.take(wait, &mut |taken| match taken {
             Taken::Record(raw) => {
                 let held = shards.get_mut(&raw.partition);
-                let Some(held) = held.filter(|held| held.stall.is_none() && raw.offset >= held.shard.next_offset()) else {
+                let Some(held) = held.filter(|held| held.stall.is_none() && raw.offset >= held.shard.next_offset())
+                else {
                     dropped += 1;
                     return;
                 };

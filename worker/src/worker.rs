@@ -203,7 +203,8 @@ impl Running {
 
         let mut lanes = Vec::new();
         for (index, source) in queues.into_iter().enumerate() {
-            let sink = KafkaSink::new(self.sink_config(index, &layout), Arc::clone(&consumer)).map_err(StopError::Client)?;
+            let sink =
+                KafkaSink::new(self.sink_config(index, &layout), Arc::clone(&consumer)).map_err(StopError::Client)?;
             let lane = self.lane(index, source, sink, &ownership);
             lanes.push(std::thread::spawn(move || lane::run(lane)));
         }
@@ -356,6 +357,7 @@ impl Running {
 
 /// Tells this process from any other worker of the pipeline.
 fn instance() -> String {
-    let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    let started =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     format!("{:08x}", faultline_numerics::hash::hash64(format!("{}-{started}", std::process::id()).as_bytes()) as u32)
 }

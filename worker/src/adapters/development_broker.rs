@@ -25,7 +25,9 @@ impl DevelopmentBroker {
     pub fn start(topics: &[(String, i32)]) -> Result<Self, DevelopmentBrokerError> {
         let broker = MockBroker::start().map_err(DevelopmentBrokerError)?;
         for (name, partitions) in topics {
-            broker.create_topic(name, *partitions).map_err(|e| DevelopmentBrokerError(format!("topic `{name}`: {e}")))?;
+            broker
+                .create_topic(name, *partitions)
+                .map_err(|e| DevelopmentBrokerError(format!("topic `{name}`: {e}")))?;
         }
         Ok(Self(broker))
     }

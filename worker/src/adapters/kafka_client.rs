@@ -10,7 +10,9 @@ use rdkafka::config::RDKafkaLogLevel;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// A secret that the pipeline names is not there.
-    #[error("failed to read secret `{name}`, key `{key}`: expected the file {path}; mount it there or say --secrets DIR")]
+    #[error(
+        "failed to read secret `{name}`, key `{key}`: expected the file {path}; mount it there or say --secrets DIR"
+    )]
     Secret {
         /// Name of the Secret.
         name: String,
@@ -32,7 +34,12 @@ struct Hidden(String);
 ///
 /// # Errors
 /// A secret that cannot be read.
-pub fn client_config(kafka: &Kafka, brokers: Option<&str>, secrets: &Path, client_id: &str) -> Result<ClientConfig, ClientError> {
+pub fn client_config(
+    kafka: &Kafka,
+    brokers: Option<&str>,
+    secrets: &Path,
+    client_id: &str,
+) -> Result<ClientConfig, ClientError> {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", brokers.unwrap_or(&kafka.bootstrap_servers))

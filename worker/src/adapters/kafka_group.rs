@@ -148,7 +148,10 @@ impl GroupContext {
         }
         self.publish(consumer, &[]);
         if lost {
-            warn!(?partitions, "partitions lost: the group went on without this worker; what was not committed is done again by their new owner");
+            warn!(
+                ?partitions,
+                "partitions lost: the group went on without this worker; what was not committed is done again by their new owner"
+            );
         } else {
             info!(?partitions, "partitions given up");
         }
@@ -182,7 +185,9 @@ impl ClientContext for GroupContext {
 /// The client library's own log lines, one level lower than it thinks: what concerns a user is said by the worker.
 pub(crate) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
-        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => warn!(facility, "kafka client: {message}"),
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            warn!(facility, "kafka client: {message}")
+        }
         _ => debug!(facility, "kafka client: {message}"),
     }
 }

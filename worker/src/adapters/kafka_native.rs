@@ -34,7 +34,6 @@ pub struct LaneQueue {
     inner: Arc<QueueHandle>,
     topic: CString,
     buffer: Vec<*mut RDKafkaMessage>,
-    limit: usize,
 }
 
 /// The way to forward partitions to a lane from the rebalance callback; does not keep the consumer alive.
@@ -74,20 +73,13 @@ impl LaneQueue {
         let queue = unsafe { sys::rd_kafka_queue_new(client) };
         let inner = Arc::new(QueueHandle { queue, client, _keep: Arc::<BaseConsumer<C>>::clone(consumer) });
         let topic = CString::new(topic).unwrap_or_default();
-        Self { inner, topic, buffer: vec![ptr::null_mut(); BATCH], limit: BATCH }
+        Self { inner, topic, buffer: vec![ptr::null_mut(); BATCH] }
     }
 
     /// What the rebalance callback needs.
     #[must_use]
     pub fn target(&self) -> LaneTarget {
         LaneTarget(Arc::downgrade(&self.inner))
-    }
-
-    /// Hands over at most this many records per call (at least 1).
-    #[must_use]
-    pub fn with_limit(mut self, limit: usize) -> Self {
-        self.limit = limit.clamp(1, BATCH);
-        self
     }
 }
 
@@ -189,13 +181,13 @@ impl Source for LaneQueue {
         let queue = self.inner.queue;
         let millis = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         // The call waits until the array is full or the time is out: one first, then what is there.
-        // SAFETY: the buffer has room for `limit` pointers; the queue is alive.
-        let first = unsafe { sys::rd_kafka_consume_batch_queue(queue, millis, self.buffer.as_mut_ptr(), 1) }.max(0) as usize;
+        // SAFETY: the buffer has room for `BATCH` pointers; the queue is alive.
+        let first =
+            unsafe { sys::rd_kafka_consume_batch_queue(queue, millis, self.buffer.as_mut_ptr(), 1) }.max(0) as usize;
         let mut taken = first;
-        if first == 1 && self.limit > 1 {
+        if first == 1 {
             // SAFETY: as above, from the second place on.
-            let rest =
-                unsafe { sys::rd_kafka_consume_batch_queue(queue, 0, self.buffer[1..].as_mut_ptr(), self.limit - 1) };
+            let rest = unsafe { sys::rd_kafka_consume_batch_queue(queue, 0, self.buffer[1..].as_mut_ptr(), BATCH - 1) };
             taken += rest.max(0) as usize;
         }
         for message in &self.buffer[..taken] {
@@ -318,7 +310,12 @@ pub fn send_offsets<C: ProducerContext>(
 ) -> Result<(), TransactionFailure> {
     // SAFETY: all three objects are alive during the call, which does not keep them.
     failure(unsafe {
-        sys::rd_kafka_send_offsets_to_transaction(producer.client().native_ptr(), offsets.ptr(), group.0, millis(timeout))
+        sys::rd_kafka_send_offsets_to_transaction(
+            producer.client().native_ptr(),
+            offsets.ptr(),
+            group.0,
+            millis(timeout),
+        )
     })
 }
 
@@ -362,7 +359,10 @@ impl Drop for TopicHandle {
 impl TopicHandle {
     /// The handle of a topic; `None` for a name that is not a topic's.
     #[must_use]
-    pub fn new<C: ProducerContext + Send + Sync + 'static>(producer: &Arc<BaseProducer<C>>, name: &str) -> Option<Self> {
+    pub fn new<C: ProducerContext + Send + Sync + 'static>(
+        producer: &Arc<BaseProducer<C>>,
+        name: &str,
+    ) -> Option<Self> {
         let name = CString::new(name).ok()?;
         // SAFETY: the producer is alive and kept so; the client's default topic configuration is used.
         let topic = unsafe { sys::rd_kafka_topic_new(producer.client().native_ptr(), name.as_ptr(), ptr::null_mut()) };
@@ -401,7 +401,8 @@ pub fn produce<C: ProducerContext>(
         let (start, size) = bytes.map_or((ptr::null_mut(), 0), |b| (b.as_ptr().cast_mut().cast(), b.len()));
         Content { mem: sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr: start, size } }
     };
-    let mut arguments = [Argument { vtype: kind::RD_KAFKA_VTYPE_RKT, u: Content { rkt: topic.topic } }; 5 + MOST_HEADERS];
+    let mut arguments =
+        [Argument { vtype: kind::RD_KAFKA_VTYPE_RKT, u: Content { rkt: topic.topic } }; 5 + MOST_HEADERS];
     arguments[1] = Argument { vtype: kind::RD_KAFKA_VTYPE_PARTITION, u: Content { i32_: partition } };
     arguments[2] = Argument { vtype: kind::RD_KAFKA_VTYPE_MSGFLAGS, u: Content { i: sys::RD_KAFKA_MSG_F_COPY } };
     arguments[3] = Argument { vtype: kind::RD_KAFKA_VTYPE_KEY, u: bytes(key) };
@@ -483,7 +484,9 @@ impl MockBroker {
         // SAFETY: the cluster is alive.
         let answer = unsafe { sys::rd_kafka_mock_topic_create(self.cluster, name.as_ptr(), partitions, 1) };
         match answer {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR | RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS => Ok(()),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR | RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS => {
+                Ok(())
+            }
             error => Err(RDKafkaErrorCode::from(error).to_string()),
         }
     }

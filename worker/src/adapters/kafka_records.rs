@@ -70,7 +70,11 @@ fn write(
                 if code == RDKafkaErrorCode::UnknownPartition {
                     // The topic has just grown: asked for, its metadata are there for the next try.
                     let refreshed = ready.producer.client().fetch_metadata(Some(&layout.names[index]), SLICE * 2);
-                    tracing::debug!(topic = layout.names[index], known = refreshed.is_ok(), "partitions looked up again");
+                    tracing::debug!(
+                        topic = layout.names[index],
+                        known = refreshed.is_ok(),
+                        "partitions looked up again"
+                    );
                 }
                 return Err(Broken::before(&code));
             }

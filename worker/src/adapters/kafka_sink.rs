@@ -203,7 +203,11 @@ impl KafkaSink {
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for position in positions {
             // Fails only for names with a zero byte, which the configuration refuses.
-            drop(list.add_partition_offset(&self.config.source, position.partition, Offset::Offset(position.next_offset)));
+            drop(list.add_partition_offset(
+                &self.config.source,
+                position.partition,
+                Offset::Offset(position.next_offset),
+            ));
         }
         list
     }
@@ -227,7 +231,12 @@ impl KafkaSink {
     }
 
     /// Outputs acknowledged first, then the offsets.
-    fn plainly(&mut self, outputs: &Outputs, positions: &[Position], cancelled: &dyn Fn() -> bool) -> Result<(), Broken> {
+    fn plainly(
+        &mut self,
+        outputs: &Outputs,
+        positions: &[Position],
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<(), Broken> {
         let layout = self.config.layout.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let Some(ready) = &self.producer else { return Err(Broken::before("no producer")) };
         write_all(ready, &layout, &self.config.pipeline, outputs, cancelled)?;
@@ -291,7 +300,8 @@ impl Sink for KafkaSink {
         for partition in partitions {
             list.add_partition(&self.config.source, *partition);
         }
-        let found = self.positions.committed_offsets(list, SLICE * 4).map_err(|e| CommitError::Aborted(e.to_string()))?;
+        let found =
+            self.positions.committed_offsets(list, SLICE * 4).map_err(|e| CommitError::Aborted(e.to_string()))?;
         Ok(found
             .elements()
             .iter()
@@ -354,7 +364,9 @@ fn retry(cancelled: &dyn Fn() -> bool, mut call: impl FnMut() -> Result<(), Tran
             Ok(()) => return Ok(()),
             Err(_) if cancelled() => return Err(Broken::cancelled()),
             Err(failure) if failure.retriable && !failure.fatal && !failure.abort => {}
-            Err(failure) => return Err(Broken { abortable: failure.abort && !failure.fatal, ..Broken::before(&failure) }),
+            Err(failure) => {
+                return Err(Broken { abortable: failure.abort && !failure.fatal, ..Broken::before(&failure) });
+            }
         }
     }
 }

@@ -123,7 +123,11 @@ impl Starter {
                     if group_is_new {
                         info!(partition, offset, from = ?self.start_from, "first start");
                     } else {
-                        warn!(partition, offset, "a new partition of the source: it is read from its beginning, and keys that moved to it start cold");
+                        warn!(
+                            partition,
+                            offset,
+                            "a new partition of the source: it is read from its beginning, and keys that moved to it start cold"
+                        );
                     }
                     Start { partition, epoch, offset, first: true }
                 }

@@ -56,7 +56,9 @@ pub(crate) enum TopicsError {
         topic: String,
     },
     /// Records of a compacted topic disappear, so its offsets cannot be replayed.
-    #[error("source topic `{topic}` is compacted (cleanup.policy={policy}): old events would vanish from under the windows; use a topic with cleanup.policy=delete")]
+    #[error(
+        "source topic `{topic}` is compacted (cleanup.policy={policy}): old events would vanish from under the windows; use a topic with cleanup.policy=delete"
+    )]
     Compacted {
         /// Its name.
         topic: String,
@@ -64,7 +66,9 @@ pub(crate) enum TopicsError {
         policy: String,
     },
     /// An output topic is missing and nobody makes it.
-    #[error("output topic `{topic}` does not exist and `spec.outputs.topics.managedBy` is none; create it with {partitions} partitions")]
+    #[error(
+        "output topic `{topic}` does not exist and `spec.outputs.topics.managedBy` is none; create it with {partitions} partitions"
+    )]
     NoOutput {
         /// Its name.
         topic: String,
@@ -72,7 +76,9 @@ pub(crate) enum TopicsError {
         partitions: i32,
     },
     /// The results need a partition for each of the source's.
-    #[error("results topic `{topic}` has {found} partitions, the source has {expected}, and `spec.outputs.topics.managedBy` is none; add partitions")]
+    #[error(
+        "results topic `{topic}` has {found} partitions, the source has {expected}, and `spec.outputs.topics.managedBy` is none; add partitions"
+    )]
     TooFewPartitions {
         /// Its name.
         topic: String,
@@ -126,8 +132,10 @@ impl KafkaTopics {
     /// # Errors
     /// The first thing that is not as it must be; worth trying again later.
     pub(crate) fn ensure(&self) -> Result<Layout, TopicsError> {
-        let consumer: BaseConsumer =
-            self.client.create().map_err(|source| TopicsError::Unreachable { brokers: self.brokers.clone(), source })?;
+        let consumer: BaseConsumer = self
+            .client
+            .create()
+            .map_err(|source| TopicsError::Unreachable { brokers: self.brokers.clone(), source })?;
         let names = [
             self.outputs.results.topic.clone(),
             self.outputs.alerts.topic.clone(),
@@ -143,11 +151,18 @@ impl KafkaTopics {
             *partitions = self.partitions(&consumer, name)?.unwrap_or(0);
         }
         if self.development {
-            return Ok(Layout { source: self.source.clone(), source_partitions, names, partitions, limits: [DEFAULT_LIMIT; 4] });
+            return Ok(Layout {
+                source: self.source.clone(),
+                source_partitions,
+                names,
+                partitions,
+                limits: [DEFAULT_LIMIT; 4],
+            });
         }
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .map_err(|e| TopicsError::Request { action: "administer", source: KafkaError::ClientCreation(e.to_string()) })?;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|e| TopicsError::Request {
+            action: "administer",
+            source: KafkaError::ClientCreation(e.to_string()),
+        })?;
         let admin: AdminClient<DefaultClientContext> =
             self.client.create().map_err(|source| TopicsError::Request { action: "administer", source })?;
         let source = runtime.block_on(describe(&admin, &[&self.source]))?.pop().unwrap_or_default();
@@ -228,7 +243,11 @@ impl KafkaTopics {
 }
 
 /// Another worker of the pipeline may have been faster: that is no error.
-fn settle(action: &'static str, topic: &str, answers: Vec<Result<String, (String, RDKafkaErrorCode)>>) -> Result<(), TopicsError> {
+fn settle(
+    action: &'static str,
+    topic: &str,
+    answers: Vec<Result<String, (String, RDKafkaErrorCode)>>,
+) -> Result<(), TopicsError> {
     for answer in answers {
         match answer {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}

@@ -37,7 +37,13 @@ impl Sink for ScriptedSink {
 
     fn prepare(&mut self, _: &dyn Fn() -> bool) {}
 
-    fn commit(&mut self, outputs: &Outputs, positions: &[Position], (): &(), _: &dyn Fn() -> bool) -> Result<(), CommitError> {
+    fn commit(
+        &mut self,
+        outputs: &Outputs,
+        positions: &[Position],
+        (): &(),
+        _: &dyn Fn() -> bool,
+    ) -> Result<(), CommitError> {
         self.attempts.push((positions.to_vec(), outputs.records().len()));
         if let Some((ownership, snapshot)) = self.revoked_meanwhile.take() {
             ownership.publish(snapshot);
@@ -125,7 +131,14 @@ fn lane(sink: ScriptedSink) -> Lane<Silent, ScriptedSink> {
     lane.begin_tick();
     for (partition, offset) in [(0, 7), (1, 7), (0, 8), (1, 8)] {
         let timestamp = RecordTime::Created(1_700_000_000_000);
-        let raw = RawEvent { partition, offset, timestamp, key: Some(b"k"), value: Some(b"{\"value\":1}"), traceparent: None };
+        let raw = RawEvent {
+            partition,
+            offset,
+            timestamp,
+            key: Some(b"k"),
+            value: Some(b"{\"value\":1}"),
+            traceparent: None,
+        };
         let held = lane.shards.get_mut(&partition).expect("adopted");
         fold(&mut held.shard, &raw, &mut lane.scratch, &mut lane.outputs).expect("no trip");
     }

@@ -18,13 +18,17 @@ fn send(brokers: &str, topic: &str, partition: i32, ids: std::ops::Range<u32>) {
             "amount": 5, "merchant": { "id": "m" }, "status": "approved",
         });
         let (key, value) = (format!("user-{partition}"), event.to_string());
-        producer.send(BaseRecord::to(topic).key(&key).payload(&value).partition(partition)).map_err(|(e, _)| e).unwrap();
+        producer
+            .send(BaseRecord::to(topic).key(&key).payload(&value).partition(partition))
+            .map_err(|(e, _)| e)
+            .unwrap();
     }
     producer.flush(Duration::from_secs(30)).unwrap();
 }
 
 fn grow(brokers: &str, topic: &str, partitions: usize) {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let grown = NewPartitions::new(topic, partitions);
     let answers = runtime.block_on(admin.create_partitions([&grown], &AdminOptions::new())).unwrap();
@@ -44,7 +48,9 @@ fn a_partition_added_later_is_read_from_its_beginning_into_grown_results() {
     // Written before the worker has noticed the partition: its metadata are half a minute old at the most.
     send(&brokers, &names.input(), 1, 100..200);
     let all = || worker.status().outcomes.records() >= 200;
-    crate::wait_until("the new partition's records", Duration::from_secs(120), all, || format!("{:?}", worker.status()));
+    crate::wait_until("the new partition's records", Duration::from_secs(120), all, || {
+        format!("{:?}", worker.status())
+    });
     assert_eq!(worker.stop().unwrap().outcomes.scored, 200);
     let results = ends(&brokers, &names.results());
     assert!(results.len() == 2 && results[1] >= 100, "{results:?}");
