@@ -112,6 +112,8 @@ pub struct Tally {
     pub skipped: u64,
     /// Scored events with a severity.
     pub anomalies: u64,
+    /// Of them, by severity: warning, major, critical.
+    pub by_severity: [u64; 3],
     /// Alerts written (opened, escalated, closed).
     pub alerts: u64,
     /// Dead letters by class, in the order of [`Class::ALL`].
@@ -145,6 +147,7 @@ impl Tally {
         self.skipped += other.skipped;
         self.anomalies += other.anomalies;
         self.alerts += other.alerts;
+        self.by_severity.iter_mut().zip(other.by_severity).for_each(|(mine, theirs)| *mine += theirs);
         self.by_class.iter_mut().zip(other.by_class).for_each(|(mine, theirs)| *mine += theirs);
     }
 

@@ -12,6 +12,7 @@ mod kafka;
 mod latency;
 mod measure;
 mod pipelines;
+mod quality;
 mod side;
 mod tell;
 
@@ -59,6 +60,8 @@ pub(crate) enum Name {
     Drain,
     /// From the moment an event was due to its visible result, against a bare worker
     Latency,
+    /// What the quickstart finds of what was planted, on seeds that nobody has looked at
+    Quality,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -105,5 +108,6 @@ fn measure(name: Name, runs: usize, seed: u64, report: &mut dyn FnMut(Figure)) -
         }
         Name::Drain => drain::run(runs, seed, report),
         Name::Latency => latency::run(runs, seed, report),
+        Name::Quality => quality::run(runs, report),
     }
 }

@@ -61,6 +61,7 @@ impl Summary {
                 .map(|(kind, tally)| (kind.name().to_owned(), json!({"planted": tally.planted, "found": tally.found})))
                 .collect()
         });
+        let [warning, major, critical] = outcomes.by_severity;
         json!({
             "type": "summary",
             "events": self.events,
@@ -73,6 +74,8 @@ impl Summary {
                 "skipped": outcomes.skipped,
             },
             "anomalies": outcomes.anomalies,
+            // Events at or above each severity.
+            "severities": {"warning": warning + major + critical, "major": major + critical, "critical": critical},
             "alerts": outcomes.alerts,
             "planted": planted,
             "incidents": self.incidents,

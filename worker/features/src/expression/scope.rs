@@ -58,7 +58,13 @@ impl NameScope {
         if !parts.is_empty() {
             return format!("`{name}` stands for several columns, name one of them: {}", parts.join(", "));
         }
-        let declared: Vec<&str> = known().collect();
+        // A feature may have the name of its field.
+        let mut declared: Vec<&str> = Vec::new();
+        known().for_each(|known| {
+            if !declared.contains(&known) {
+                declared.push(known);
+            }
+        });
         let guess = closest(name, known()).map(|guess| format!(". Did you mean \"{guess}\"?")).unwrap_or_default();
         format!("no name \"{name}\"; known: {}{guess}", declared.join(", "))
     }
