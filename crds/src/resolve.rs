@@ -64,6 +64,7 @@ fn build(
     let outputs = outputs::resolve(context, &spec.outputs, &spec.source.topic, &identity);
     let delivery = outputs::delivery(context, &spec.delivery);
     let kafka = kafka::resolve(&spec.kafka);
+    let hidden_columns = features.plan.as_ref().map(|plan| features.hidden_columns(plan)).unwrap_or_default();
     let plan = features.plan?;
     if plan.longest_window_ms() > source.key_expiry_ms {
         let (longest, expiry) = (Duration::from_ms(plan.longest_window_ms()), Duration::from_ms(source.key_expiry_ms));
@@ -78,6 +79,7 @@ fn build(
         source,
         paths,
         plan,
+        hidden_columns,
         models: bound,
         decision: decision?,
         outputs,

@@ -23,6 +23,9 @@ pub struct WorkerConfig {
     pub paths: Paths,
     /// The compiled features.
     pub plan: Plan,
+    /// For each column of the plan whether it is the value of a sensitive field, hashed in outputs: a `field` or
+    /// `valuesAgo`. Aggregates and expressions are not the value itself, and are shown.
+    pub hidden_columns: Vec<bool>,
     /// The models in the order of `spec.models`.
     pub models: Vec<BoundModel>,
     /// How surprises become severities, incidents and alerts.
@@ -130,7 +133,7 @@ pub struct Source {
 pub struct Field {
     /// Name, path, type and policy.
     pub spec: FieldSpec,
-    /// Hashed in outputs, absent from logs.
+    /// Hashed in outputs, absent from logs; see [`WorkerConfig::hidden_columns`].
     pub sensitive: bool,
 }
 

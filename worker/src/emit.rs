@@ -38,8 +38,6 @@ struct Judged<'a> {
     offset: i64,
     /// Event time.
     time_ms: i64,
-    /// The declared fields.
-    fields: &'a [Value<'a>],
     /// One value per column of the plan.
     columns: &'a [Value<'a>],
     /// One score per model.
@@ -60,8 +58,10 @@ pub(crate) fn emit(
     outputs: &mut Outputs,
 ) {
     let Opened { config, encoder, partition, .. } = *key;
-    if verdict.severity.is_some() {
-        outputs.tally(partition).anomalies += 1;
+    if let Some(severity) = verdict.severity {
+        let tally = outputs.tally(partition);
+        tally.anomalies += 1;
+        tally.by_severity[severity as usize] += 1;
     }
     let wants_result = match config.outputs.results.mode {
         ResultsMode::All => true,
@@ -79,7 +79,6 @@ pub(crate) fn emit(
         id: event.id,
         offset: event.raw.offset,
         time_ms: event.time_ms,
-        fields: event.fields,
         columns,
         scores: &work.scores.models,
         explanation: &work.explanation,

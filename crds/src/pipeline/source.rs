@@ -182,7 +182,7 @@ pub struct Field {
     /// What happens to an event without it.
     #[serde(default)]
     pub when_missing: WhenMissing,
-    /// Hashed in outputs, absent from logs.
+    /// Hashed in outputs as it is; what aggregates and expressions compute from it is shown. Absent from logs.
     #[serde(default, skip_serializing_if = "is_false")]
     pub sensitive: bool,
 }

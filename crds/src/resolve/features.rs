@@ -14,8 +14,17 @@ pub(super) struct Features {
     pub(super) names: Vec<String>,
     /// Which of them are wrong; they stand in the plan as expressions without a value.
     pub(super) wrong: Vec<bool>,
+    /// Which of them are a sensitive field's value.
+    hidden: Vec<bool>,
     /// The plan, when it compiles at least with the wrong ones taken out.
     pub(super) plan: Option<Plan>,
+}
+
+impl Features {
+    /// Which columns of a plan are a sensitive field's value.
+    pub(super) fn hidden_columns(&self, plan: &Plan) -> Vec<bool> {
+        plan.columns().iter().map(|column| self.hidden[column.feature]).collect()
+    }
 }
 
 pub(super) fn resolve(
@@ -35,7 +44,29 @@ pub(super) fn resolve(
         specs.push(spec.unwrap_or_else(|| without_value(&feature.name)));
     }
     let plan = compile(context, paths, (&accepted, &fields), &mut specs, &mut wrong);
-    Features { names: features.iter().map(|feature| feature.name.clone()).collect(), wrong, plan }
+    let hidden = hidden(&specs, source);
+    Features { names: features.iter().map(|feature| feature.name.clone()).collect(), wrong, hidden, plan }
+}
+
+/// Which features are the value of a sensitive field: now, some events ago, or by an expression that only names such a
+/// feature or field. What is computed from it, an aggregate or any other expression, is not the value itself.
+fn hidden(specs: &[FeatureSpec], source: &Source) -> Vec<bool> {
+    let path = |name: &str| source.fields.iter().find(|field| field.spec.name == name).map(|field| field.spec.path);
+    let is_sensitive =
+        |name: &str| source.fields.iter().any(|field| field.sensitive && Some(field.spec.path) == path(name));
+    let mut hidden: Vec<bool> = vec![false; specs.len()];
+    // Expressions may name one another in any order.
+    for _ in specs {
+        let next = specs.iter().map(|spec| match &spec.source {
+            FeatureSource::Field { field } | FeatureSource::ValuesAgo { field, .. } => is_sensitive(field),
+            FeatureSource::Expression(Ast::Name(name)) => {
+                is_sensitive(name) || specs.iter().zip(&hidden).any(|(other, hidden)| *hidden && other.name == *name)
+            }
+            FeatureSource::Expression(_) | FeatureSource::Aggregate { .. } | FeatureSource::Seasonal { .. } => false,
+        });
+        hidden = next.collect();
+    }
+    hidden
 }
 
 /// Canonical form of what decides which events reach the features, with which key and time. A change of it makes every

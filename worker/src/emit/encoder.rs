@@ -21,9 +21,6 @@ pub(crate) struct Encoder {
     pub(crate) features_always: bool,
     hides_key: bool,
     hides_id: bool,
-    /// Declared fields that are sensitive, and the others.
-    sensitive: Vec<usize>,
-    open: Vec<usize>,
 }
 
 /// Fragments of one model.
@@ -47,15 +44,14 @@ pub(crate) struct ColumnFragment {
     pub(crate) name: String,
     /// `"name":`.
     pub(crate) member: Vec<u8>,
+    /// Its values are a sensitive field's: outputs show their hashes.
+    pub(crate) is_hidden: bool,
 }
 
 impl Encoder {
     pub(crate) fn new(config: &WorkerConfig, partition: i32) -> Self {
         let is_sensitive =
             |path| config.source.fields.iter().any(|field| field.sensitive && Some(field.spec.path) == path);
-        let fields = config.source.fields.iter().enumerate();
-        let with_sensitivity =
-            |wanted| fields.clone().filter(|(_, field)| field.sensitive == wanted).map(|(at, _)| at).collect();
         Self {
             pipeline: format!("{}/{}", config.namespace, config.name),
             id_prefix: format!("{}-{partition}-", config.source.topic),
@@ -64,14 +60,17 @@ impl Encoder {
                 .plan
                 .columns()
                 .iter()
-                .map(|column| ColumnFragment { name: column.name.clone(), member: member(&column.name) })
+                .zip(&config.hidden_columns)
+                .map(|(column, &is_hidden)| ColumnFragment {
+                    name: column.name.clone(),
+                    member: member(&column.name),
+                    is_hidden,
+                })
                 .collect(),
             alert_tail: alert_tail(config),
             features_always: config.outputs.results.features_always,
             hides_key: is_sensitive(config.source.key),
             hides_id: is_sensitive(config.source.event_id),
-            sensitive: with_sensitivity(true),
-            open: with_sensitivity(false),
         }
     }
 
@@ -93,32 +92,16 @@ impl Encoder {
             }
         }
     }
+}
 
-    /// Whether a column's value may show a sensitive field. A number does if a sensitive field has the same value or
-    /// none; a text does unless it is the value of another field.
-    pub(crate) fn hides(&self, value: Value<'_>, fields: &[Value<'_>]) -> bool {
-        if self.sensitive.is_empty() {
-            return false;
-        }
-        let mut sensitive = self.sensitive.iter().filter_map(|at| fields.get(*at));
-        match value {
-            Value::Absent | Value::Bool(_) => false,
-            Value::Number(_) => sensitive.any(|field| field.is_absent() || *field == value),
-            Value::Text(_) => {
-                sensitive.any(|field| *field == value)
-                    || !self.open.iter().filter_map(|at| fields.get(*at)).any(|field| *field == value)
-            }
-        }
-    }
-
-    /// Appends a column's value.
-    pub(crate) fn column_value(&self, out: &mut Vec<u8>, value: Value<'_>, fields: &[Value<'_>]) {
-        let hides = self.hides(value, fields);
+impl ColumnFragment {
+    /// Appends a value of the column.
+    pub(crate) fn value(&self, out: &mut Vec<u8>, value: Value<'_>) {
         match value {
             Value::Absent => out.extend_from_slice(b"null"),
             Value::Bool(value) => json::boolean(out, value),
-            Value::Number(value) if hides => json::text(out, hidden(&value.to_string(), &mut String::new())),
-            Value::Text(value) if hides => json::text(out, hidden(value, &mut String::new())),
+            Value::Number(value) if self.is_hidden => json::text(out, hidden(&value.to_string(), &mut String::new())),
+            Value::Text(value) if self.is_hidden => json::text(out, hidden(value, &mut String::new())),
             Value::Number(value) => json::number(out, value),
             Value::Text(value) => json::text(out, value),
         }

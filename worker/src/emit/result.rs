@@ -48,7 +48,7 @@ fn write_features(encoder: &Encoder, judged: &Judged<'_>, out: &mut Vec<u8>) {
             out.push(b',');
         }
         out.extend_from_slice(&fragment.member);
-        encoder.column_value(out, *value, judged.fields);
+        fragment.value(out, *value);
     }
     out.push(b'}');
 }
@@ -64,10 +64,12 @@ pub(super) fn write_explanation(encoder: &Encoder, judged: &Judged<'_>, out: &mu
         out.extend_from_slice(b"{\"feature\":");
         json::text(out, column.map_or("events", |column| &column.name));
         out.extend_from_slice(b",\"value\":");
-        let value = Value::number(item.value);
-        encoder.column_value(out, value, judged.fields);
+        match column {
+            Some(column) => column.value(out, Value::number(item.value)),
+            None => json::number(out, item.value),
+        }
         out.extend_from_slice(b",\"expected\":");
-        json::range_or_null(out, item.expected.filter(|_| !encoder.hides(value, judged.fields)));
+        json::range_or_null(out, item.expected.filter(|_| !column.is_some_and(|column| column.is_hidden)));
         out.extend_from_slice(b",\"contribution\":");
         json::number(out, item.contribution);
         out.push(b'}');

@@ -2,8 +2,6 @@
 
 use std::fmt::{self, Display, Write as _};
 
-use faultline_features::Value;
-
 use super::{Encoder, Judged, rfc3339};
 use crate::decide::{Incident, Severity};
 use crate::score::Explained;
@@ -21,8 +19,8 @@ pub(super) fn of_event(encoder: &Encoder, judged: &Judged<'_>) -> String {
         _ = write!(text, "{severity}: {key} at {hour:02}:{minute:02} UTC.");
         return text;
     };
-    _ = write!(text, "{severity}: {key}: {} at {hour:02}:{minute:02} UTC", What(encoder, judged, first));
-    if let Some(usual) = Usual::of(encoder, judged, first) {
+    _ = write!(text, "{severity}: {key}: {} at {hour:02}:{minute:02} UTC", What(encoder, first));
+    if let Some(usual) = Usual::of(encoder, first) {
         _ = write!(text, "; {usual}");
     }
     if first.learned > 0 && !encoder.models[first.model].is_rule {
@@ -31,8 +29,8 @@ pub(super) fn of_event(encoder: &Encoder, judged: &Judged<'_>) -> String {
     }
     text.push('.');
     for item in items.take(MOST_OTHERS) {
-        _ = write!(text, " Also {}", What(encoder, judged, item));
-        if let Some(usual) = Usual::of(encoder, judged, item) {
+        _ = write!(text, " Also {}", What(encoder, item));
+        if let Some(usual) = Usual::of(encoder, item) {
             _ = write!(text, ", {usual}");
         }
         text.push('.');
@@ -62,16 +60,14 @@ const WORTH_NAMING: f64 = 0.1;
 const MOST_OTHERS: usize = 2;
 
 /// `amount 4310`, or `14 events in 5 min`.
-struct What<'a>(&'a Encoder, &'a Judged<'a>, &'a Explained);
+struct What<'a>(&'a Encoder, &'a Explained);
 
 impl Display for What<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(encoder, judged, item) = self;
+        let Self(encoder, item) = self;
         let every = encoder.models[item.model].every_ms.map(Span);
         match (item.column.and_then(|column| encoder.columns.get(column)), every) {
-            (Some(column), _) if encoder.hides(Value::number(item.value), judged.fields) => {
-                write!(f, "{} (hidden)", column.name)
-            }
+            (Some(column), _) if column.is_hidden => write!(f, "{} (hidden)", column.name),
             (Some(column), Some(every)) => write!(f, "{} {} in {every}", column.name, Readable(item.value)),
             (Some(column), None) => write!(f, "{} {}", column.name, Readable(item.value)),
             (None, Some(every)) => write!(f, "{} events in {every}", Readable(item.value)),
@@ -88,8 +84,9 @@ struct Usual {
 }
 
 impl Usual {
-    fn of(encoder: &Encoder, judged: &Judged<'_>, item: &Explained) -> Option<Self> {
-        let expected = item.expected.filter(|_| !encoder.hides(Value::number(item.value), judged.fields))?;
+    fn of(encoder: &Encoder, item: &Explained) -> Option<Self> {
+        let column = item.column.and_then(|column| encoder.columns.get(column));
+        let expected = item.expected.filter(|_| !column.is_some_and(|column| column.is_hidden))?;
         let known = expected[0].is_finite() || expected[1].is_finite();
         known.then_some(Self {
             expected,

@@ -130,3 +130,51 @@ fn sensitive_fields_leave_hashed() {
     assert_eq!(results[0]["features"], results[1]["features"]);
     assert_eq!(run.payloads(Topic::Alerts).len(), 1);
 }
+
+#[test]
+fn what_is_computed_from_a_sensitive_field_is_shown() {
+    let config = resolved(
+        r#"
+apiVersion: faultline.dev/v1alpha1
+kind: AnomalyPipeline
+metadata: {name: pay}
+spec:
+  kafka: {bootstrapServers: "localhost:9092"}
+  source:
+    topic: payments
+    timestamp: {path: at, unit: seconds}
+    fields:
+      - {name: salary, path: salary, type: number, sensitive: true}
+      - {name: same, path: salary, type: number}
+      - {name: bonus, path: bonus, type: number}
+  features:
+    - {name: named, expression: now}
+    - {name: now, field: salary}
+    - {name: before, field: salary, valuesAgo: 1}
+    - {name: other, field: same}
+    - {name: mean_1h, field: salary, aggregate: mean, window: 1h}
+    - {name: share, expression: "bonus / salary"}
+    - {name: bonus_now, field: bonus}
+  models: [{name: high, modelRef: {name: high}, features: [now]}]
+  outputs: {results: {topic: results, mode: all, features: always}}
+---
+apiVersion: faultline.dev/v1alpha1
+kind: DetectionModel
+metadata: {name: high}
+spec: {inputs: [now], detector: {threshold: {above: 100}}}
+"#,
+    );
+    assert_eq!(config.hidden_columns, [true, true, true, true, false, false, false]);
+    let mut run = Run::new(&config);
+    for after in 0..2 {
+        run.take(&Record::new("u", format!(r#"{{"at":{},"salary":4000,"bonus":4000}}"#, START + after)));
+    }
+    let results = run.payloads(Topic::Results);
+    let features = &results[1]["features"];
+    let hash = features["now"].as_str().expect("a hash in place of the number");
+    assert!(hash.len() == 32 && ["named", "before", "other"].iter().all(|name| features[*name] == hash), "{features}");
+    assert_eq!((features["mean_1h"].as_f64(), features["share"].as_f64()), (Some(4000.0), Some(1.0)));
+    assert_eq!(features["bonus_now"].as_f64(), Some(4000.0), "an equal value of another field is shown");
+    let explained = &results[1]["explanation"][0];
+    assert_eq!((&explained["value"], explained["expected"].is_null()), (&features["now"], true), "{explained}");
+}
