@@ -97,9 +97,7 @@ fn event_time<'a>(layout: &Layout, raw: &RawEvent<'a>, arena: &'a str, leaves: &
     let name = &layout.timestamp_name;
     let expected = event_time::expected(timestamp.unit);
     let at = match (timestamp.unit, leaf) {
-        (TimeUnit::Rfc3339, Leaf::Text(_) | Leaf::Unescaped(_)) => {
-            leaf.text(arena).and_then(event_time::rfc3339)
-        }
+        (TimeUnit::Rfc3339, Leaf::Text(_) | Leaf::Unescaped(_)) => leaf.text(arena).and_then(event_time::rfc3339),
         (unit, Leaf::Number(text, value)) => event_time::number(text, *value, unit),
         _ => return Err(reject(format!("timestamp `{name}`: expected {expected}, found {}", leaf.kind()))),
     };

@@ -259,7 +259,9 @@ mod tests {
         for length in 0..40 {
             let plain = "é".repeat(length / 2) + &"x".repeat(length % 2);
             assert!(is_json(&format!(r#"{{"{plain}":"{plain}"}}"#)));
-            for (bad, good) in [("\u{1f}", " "), ("\\x", "\\n"), (r"\ud800\u0041", r"\ud83d\ude00"), (r"\udc00", r"\u0000")] {
+            for (bad, good) in
+                [("\u{1f}", " "), ("\\x", "\\n"), (r"\ud800\u0041", r"\ud83d\ude00"), (r"\udc00", r"\u0000")]
+            {
                 assert!(!is_json(&format!(r#"{{"a":"{plain}{bad}{plain}"}}"#)), "{length} {bad}");
                 assert!(is_json(&format!(r#"{{"a":"{plain}{good}{plain}"}}"#)), "{length} {good}");
             }
