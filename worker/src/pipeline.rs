@@ -47,7 +47,7 @@ pub(crate) fn tick<S: Source, K: Sink>(lane: &mut Lane<S, K>) {
     commit(lane);
 }
 
-/// Folds one record into its shard: all [`steps`] between take and commit. Counts the outcome and moves the shard's
+/// Folds one record into its shard: all `steps` between take and commit. Counts the outcome and moves the shard's
 /// next offset.
 ///
 /// # Errors

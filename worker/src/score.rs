@@ -1,7 +1,7 @@
 //! From features to surprises: every model in order, then their combination.
 //!
 //! What keys share is read from a frozen version only and learned through increments; a version takes force at fixed
-//! numbers of records, see [`Scoring::freeze`].
+//! numbers of records, see `Scoring::freeze`.
 
 mod calibration;
 
