@@ -13,6 +13,8 @@ use serde::de::IgnoredAny;
 use super::layout::Node;
 use super::leaf::{Leaf, unescape};
 
+pub(crate) use text::special_bytes;
+
 /// Validates `text` as one JSON object and fills one leaf per path; of a repeated member the last counts.
 ///
 /// # Errors
@@ -57,9 +59,7 @@ impl<'a> Scanner<'a> {
             return Some(());
         }
         loop {
-            let (name, has_escapes) = self.name()?;
-            let child = if has_escapes { node.child(&unescaped(name)) } else { node.child(name) };
-            match child {
+            match self.name(node)? {
                 None => self.pass_value()?,
                 Some(child) => {
                     child.below.iter().for_each(|&slot| leaves[slot] = Leaf::Missing);
@@ -86,13 +86,16 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A member's name, as written, and the colon behind it.
-    #[inline]
-    fn name(&mut self) -> Option<(&'a str, bool)> {
+    /// A member's name and the colon behind it; the node of that name.
+    #[inline(always)]
+    fn name<'n>(&mut self, node: &'n Node) -> Option<Option<&'n Node>> {
         self.take(b'"')?;
         let name = self.text()?;
         self.take(b':')?;
-        Some(name)
+        if name.has_escapes {
+            return Some(node.child(unescaped(self.text.get(name.range)?).as_bytes()));
+        }
+        Some(node.child(self.text.as_bytes().get(name.range)?))
     }
 
     /// Any value.
@@ -101,8 +104,9 @@ impl<'a> Scanner<'a> {
         match self.next() {
             b'"' => {
                 self.at += 1;
-                let (text, has_escapes) = self.text()?;
-                Some(if has_escapes { Leaf::Escaped(text) } else { Leaf::Text(text) })
+                let text = self.text()?;
+                let written = self.text.get(text.range)?;
+                Some(if text.has_escapes { Leaf::Escaped(written) } else { Leaf::Text(written) })
             }
             b'-' | b'0'..=b'9' => self.number().map(|(text, value)| Leaf::Number(text, value)),
             b'{' | b'[' => self.pass_nested().map(|()| Leaf::Nested),
@@ -113,12 +117,25 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Any value, of which nothing is needed.
     #[inline]
     fn pass_value(&mut self) -> Option<()> {
-        self.value().map(|_| ())
+        match self.next() {
+            b'"' => {
+                self.at += 1;
+                self.text().map(|_| ())
+            }
+            b'-' | b'0'..=b'9' => self.pass_number(),
+            b'{' | b'[' => self.pass_nested(),
+            b't' => self.word("true"),
+            b'f' => self.word("false"),
+            b'n' => self.word("null"),
+            _ => None,
+        }
     }
 
     /// An object or an array of any depth, without recursion.
+    #[inline(never)]
     fn pass_nested(&mut self) -> Option<()> {
         let mut open = Nesting::default();
         loop {
@@ -131,7 +148,7 @@ impl<'a> Scanner<'a> {
                     } else {
                         open.push(is_object);
                         if is_object {
-                            self.name()?;
+                            self.pass_name()?;
                         }
                         continue;
                     }
@@ -145,7 +162,7 @@ impl<'a> Scanner<'a> {
                 self.at += 1;
                 if found == b',' {
                     if in_object {
-                        self.name()?;
+                        self.pass_name()?;
                     }
                     break;
                 }
@@ -157,12 +174,18 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    fn pass_name(&mut self) -> Option<()> {
+        self.take(b'"')?;
+        self.text()?;
+        self.take(b':')
+    }
+
     fn word(&mut self, word: &str) -> Option<()> {
         self.text.as_bytes()[self.at..].starts_with(word.as_bytes()).then(|| self.at += word.len())
     }
 
     /// The next byte that is not space, without taking it; [`END`] at the end.
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> u8 {
         loop {
             match self.peek() {
@@ -173,13 +196,13 @@ impl<'a> Scanner<'a> {
     }
 
     /// Takes this byte after any space.
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, byte: u8) -> Option<()> {
         (self.next() == byte).then(|| self.at += 1)
     }
 
     /// The byte at the place; [`END`] at the end.
-    #[inline]
+    #[inline(always)]
     fn peek(&self) -> u8 {
         self.text.as_bytes().get(self.at).copied().unwrap_or(END)
     }

@@ -116,7 +116,7 @@ impl Node {
 
     /// The member of this name.
     #[inline]
-    pub(crate) fn child(&self, name: &str) -> Option<&Self> {
-        self.children.iter().find(|(child, _)| **child == *name).map(|(_, node)| node)
+    pub(crate) fn child(&self, name: &[u8]) -> Option<&Self> {
+        self.children.iter().find(|(child, _)| child.as_bytes() == name).map(|(_, node)| node)
     }
 }

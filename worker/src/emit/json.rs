@@ -1,17 +1,32 @@
 //! The few JSON forms that payloads need, appended to a buffer.
 
+use crate::decode::special_bytes;
+
 /// A text in quotes.
+#[inline]
 pub(super) fn text(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
     let bytes = text.as_bytes();
-    let mut start = 0;
-    for (at, &byte) in bytes.iter().enumerate() {
-        if byte >= b' ' && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.extend_from_slice(&bytes[start..at]);
-        start = at + 1;
+    let (eights, rest) = bytes.as_chunks::<8>();
+    let is_plain = eights.iter().all(|eight| special_bytes(u64::from_le_bytes(*eight)) == 0)
+        && rest.iter().all(|&byte| is_plain(byte));
+    out.reserve(bytes.len() + 2);
+    out.push(b'"');
+    if is_plain {
+        out.extend_from_slice(bytes);
+    } else {
+        escaped(out, bytes);
+    }
+    out.push(b'"');
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte >= b' ' && byte != b'"' && byte != b'\\'
+}
+
+fn escaped(out: &mut Vec<u8>, bytes: &[u8]) {
+    for &byte in bytes {
         match byte {
+            plain if is_plain(plain) => out.push(plain),
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
             b'\n' => out.extend_from_slice(b"\\n"),
@@ -23,8 +38,6 @@ pub(super) fn text(out: &mut Vec<u8>, text: &str) {
             }
         }
     }
-    out.extend_from_slice(&bytes[start..]);
-    out.push(b'"');
 }
 
 /// The shortest number that reads back as the same double; `null` if it is not finite.
@@ -72,6 +85,10 @@ pub(super) fn integer(out: &mut Vec<u8>, value: i64) {
 
 /// An integer without a sign.
 pub(super) fn unsigned(out: &mut Vec<u8>, mut value: u64) {
+    if value < 10 {
+        out.push(b'0' + value as u8);
+        return;
+    }
     let mut digits = [0; 20];
     let mut at = digits.len();
     loop {
@@ -122,7 +139,17 @@ mod tests {
 
     #[test]
     fn texts_read_back_as_the_same_text() {
-        for value in ["", "plain", "\"quoted\\\"", "line\nfeed\r\t\u{1}\u{1f}", "日本 😀", "\u{7f}"] {
+        for value in [
+            "",
+            "plain",
+            "12345678",
+            "1234567\n12345678",
+            "12345678\"",
+            "\"quoted\\\"",
+            "line\nfeed\r\t\u{1}\u{1f}",
+            "日本 😀",
+            "\u{7f}",
+        ] {
             let json = written(|out| text(out, value));
             assert_eq!(serde_json::from_str::<String>(&json).unwrap(), value, "{json}");
         }

@@ -29,20 +29,21 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
 pub(crate) fn time(out: &mut Vec<u8>, at_ms: i64) {
     let (year, month, day) = civil_from_days(at_ms.div_euclid(86_400_000));
     let of_day = at_ms.rem_euclid(86_400_000);
+    let second = of_day / 1000;
     let mut text = *b"\"0000-00-00T00:00:00.000Z\"";
-    let mut put = |at: usize, count: usize, mut value: i64| {
-        for place in text[at..at + count].iter_mut().rev() {
-            *place = b'0' + (value % 10) as u8;
-            value /= 10;
-        }
+    let mut put = |at: usize, two_digits: i64| {
+        text[at] = b'0' + (two_digits / 10) as u8;
+        text[at + 1] = b'0' + (two_digits % 10) as u8;
     };
-    put(1, 4, year);
-    put(6, 2, month);
-    put(9, 2, day);
-    put(12, 2, of_day / 3_600_000);
-    put(15, 2, of_day / 60_000 % 60);
-    put(18, 2, of_day / 1000 % 60);
-    put(21, 3, of_day % 1000);
+    put(1, year / 100);
+    put(3, year % 100);
+    put(6, month);
+    put(9, day);
+    put(12, second / 3600);
+    put(15, second / 60 % 60);
+    put(18, second % 60);
+    put(21, of_day % 1000 / 10);
+    text[23] = b'0' + (of_day % 10) as u8;
     out.extend_from_slice(&text);
 }
 

@@ -42,7 +42,7 @@ fn the_outputs_of_a_seeded_stream_do_not_move() {
 }
 
 const GOLDEN: &str = r"
-Tally { scored: 1623, dead_lettered: 48, late: 67, duplicate: 81, filtered: 132, skipped: 49, anomalies: 133, alerts: 172, by_class: [1, 0, 47, 0, 0, 0, 0, 0, 0] }
+Tally { scored: 1623, dead_lettered: 48, late: 67, duplicate: 81, filtered: 132, skipped: 49, anomalies: 133, by_severity: [94, 24, 15], alerts: 172, by_class: [1, 0, 47, 0, 0, 0, 0, 0, 0] }
 warning: u19: value 169.20 at 02:36 UTC; usually 4.59 to 308 (2 events). Model amount 2026-11-01.
 warning: u11: value 2897.95 at 02:36 UTC; usually 1.18 to 1205 (1 event). Model amount 2026-11-01.
 warning: u3: 3 events in 1 min at 02:14 UTC; usually at most 5 (13 intervals). Model speed 1.

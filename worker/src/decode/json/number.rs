@@ -14,6 +14,16 @@ const LARGEST_INTEGER: u64 = 1 << 53;
 /// So many digits always fit into 64 bits.
 const MOST_DIGITS: usize = 19;
 
+/// What a number is made of.
+struct Parts {
+    is_negative: bool,
+    /// All its digits, without a point; wrapped around if they are too many.
+    integer: u64,
+    digits: usize,
+    decimals: usize,
+    has_exponent: bool,
+}
+
 impl<'a> Scanner<'a> {
     /// A number: as written, and the nearest double, which may be infinite.
     ///
@@ -22,6 +32,26 @@ impl<'a> Scanner<'a> {
     #[inline]
     pub(super) fn number(&mut self) -> Option<(&'a str, f64)> {
         let start = self.at;
+        let Parts { is_negative, integer, digits, decimals, has_exponent } = self.parts()?;
+        let text = self.text.get(start..self.at)?;
+        let value = match EXACT.get(decimals) {
+            Some(power) if !has_exponent && digits <= MOST_DIGITS && integer <= LARGEST_INTEGER => {
+                let value = integer as f64 / power;
+                if is_negative { -value } else { value }
+            }
+            _ => text.parse().ok()?,
+        };
+        Some((text, value))
+    }
+
+    /// A number of which nothing is needed.
+    #[inline]
+    pub(super) fn pass_number(&mut self) -> Option<()> {
+        self.parts().map(|_| ())
+    }
+
+    #[inline(always)]
+    fn parts(&mut self) -> Option<Parts> {
         let is_negative = self.peek() == b'-';
         self.at += usize::from(is_negative);
         let mut integer = 0;
@@ -44,19 +74,11 @@ impl<'a> Scanner<'a> {
             self.at += usize::from(matches!(self.peek(), b'+' | b'-'));
             self.digits(&mut 0)?;
         }
-        let text = self.text.get(start..self.at)?;
-        let value = match EXACT.get(decimals) {
-            Some(power) if !has_exponent && digits <= MOST_DIGITS && integer <= LARGEST_INTEGER => {
-                let value = integer as f64 / power;
-                if is_negative { -value } else { value }
-            }
-            _ => text.parse().ok()?,
-        };
-        Some((text, value))
+        Some(Parts { is_negative, integer, digits, decimals, has_exponent })
     }
 
     /// At least one digit, appended to an integer that wraps around; how many.
-    #[inline]
+    #[inline(always)]
     fn digits(&mut self, integer: &mut u64) -> Option<usize> {
         let start = self.at;
         loop {

@@ -1,21 +1,30 @@
 //! Texts.
 
+use std::ops::Range;
+
 use super::Scanner;
 use crate::decode::leaf::hex4;
 
-impl<'a> Scanner<'a> {
-    /// A text after its first quote, as written, and whether there are escapes in it.
-    #[inline]
-    pub(super) fn text(&mut self) -> Option<(&'a str, bool)> {
+/// Where a text stands.
+pub(super) struct Text {
+    /// Between its quotes.
+    pub(super) range: Range<usize>,
+    pub(super) has_escapes: bool,
+}
+
+impl Scanner<'_> {
+    /// A text after its first quote.
+    #[inline(always)]
+    pub(super) fn text(&mut self) -> Option<Text> {
         let start = self.at;
         let mut has_escapes = false;
         loop {
             self.pass_plain();
             match self.peek() {
                 b'"' => {
-                    let text = self.text.get(start..self.at)?;
+                    let range = start..self.at;
                     self.at += 1;
-                    return Some((text, has_escapes));
+                    return Some(Text { range, has_escapes });
                 }
                 b'\\' => {
                     has_escapes = true;
@@ -28,7 +37,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes on to the next quote, backslash or control character, eight bytes at a time.
-    #[inline]
+    #[inline(always)]
     fn pass_plain(&mut self) {
         let bytes = self.text.as_bytes();
         while let Some(eight) = bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
@@ -72,8 +81,8 @@ impl<'a> Scanner<'a> {
 /// The high bit of each byte that is a quote, a backslash or a control character; exact for the lowest such byte,
 /// after which a borrow may mark others. Bit tricks: S. E. Anderson, "Bit Twiddling Hacks", "Determine if a word has a
 /// byte equal to n / less than n".
-#[inline]
-fn special_bytes(eight: u64) -> u64 {
+#[inline(always)]
+pub(crate) fn special_bytes(eight: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let less = |word: u64, than: u8| word.wrapping_sub(ONES * u64::from(than)) & !word;
     let equal = |byte: u8| less(eight ^ (ONES * u64::from(byte)), 1);
