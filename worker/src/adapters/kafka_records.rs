@@ -50,8 +50,11 @@ fn write(
         + key.map_or(0, <[u8]>::len)
         + value.map_or(0, <[u8]>::len)
         + headers[..count].iter().map(|header| header.name.count_bytes() + header.value.len() + 4).sum::<usize>();
-    if size > layout.limits[index] && output.rejection.is_some() {
-        headers[count] = Header { name: c"dlq.truncated", value: b"true" };
+    if size > layout.limits[index] {
+        // Refused by the broker it would be sent again for ever; the source still holds the record, at the offset that
+        // the headers name.
+        let name = if output.rejection.is_some() { c"dlq.truncated" } else { c"faultline-truncated" };
+        headers[count] = Header { name, value: b"true" };
         count += 1;
         value = None;
     }

@@ -14,6 +14,7 @@ mod at_least_once;
 mod broker_away;
 mod exactly_once;
 mod growth;
+mod large;
 mod rights;
 mod trips;
 

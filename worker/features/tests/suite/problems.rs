@@ -77,7 +77,7 @@ fn circles_and_unknown_names_of_expressions() {
             "features[0].expression: needs its own value: a → b → c → a",
             "features[3].expression: needs its own value: value → value",
             "features[4].expression: `hour` stands for several columns, name one of them: hour.sin, hour.cos",
-            "features[6].expression: no name \"lvel\"; known: a, b, c, value, d, hour.sin, hour.cos, e, value, level, \
+            "features[6].expression: no name \"lvel\"; known: a, b, c, value, d, hour.sin, hour.cos, e, level, \
              merchant. Did you mean \"level\"?",
             "features[6].expression: `+` takes a number, found a text",
         ],
