@@ -45,7 +45,10 @@ pub(crate) struct Rates {
     pub(crate) ratios: [f64; LEVELS.len()],
 }
 
-/// Measures all streams and reports the medians over `runs` seeds, beginning with `seed`.
+/// The detectors were developed on seeds 1 to 5: what is published begins far from them.
+const UNSEEN: u64 = 20_261_121;
+
+/// Measures all streams and reports the medians over `runs` seeds that nobody has looked at during development.
 pub(crate) fn run(runs: usize, seed: u64, report: &mut dyn FnMut(Figure)) {
     for partitions in [1, 6] {
         for stream in [
@@ -60,7 +63,7 @@ pub(crate) fn run(runs: usize, seed: u64, report: &mut dyn FnMut(Figure)) {
         ] {
             let outcomes: Vec<Vec<Rates>> = (0..runs.max(1) as u64)
                 .map(|run| {
-                    let seed = seed.wrapping_add(run);
+                    let seed = UNSEEN.wrapping_add(seed).wrapping_add(run);
                     measure(&Setting { stream, events: EVENTS, teaching: EVENTS / 2, keys: 10_000, partitions, seed })
                 })
                 .collect();
