@@ -15,6 +15,8 @@ pub(crate) fn text(figure: &Figure) -> String {
 pub(crate) fn reliability(figure: &Figure) -> String {
     match figure.runs {
         0 | 1 => "(exact or one run)".to_owned(),
+        // A share of nothing is no number.
+        runs if !figure.spread.is_finite() => format!("({runs} runs)"),
         runs => format!("({runs} runs, spread {:.0} %)", figure.spread * 100.0),
     }
 }
