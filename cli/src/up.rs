@@ -131,6 +131,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         },
         listen: None,
         secrets: Some(secrets),
+        // Where this machine stands is no zone of the brokers.
+        rack: None,
         development: embedded.is_some(),
     };
     let accounting = if found == Found::Filled { Accounting::AtLeast } else { Accounting::Exact };

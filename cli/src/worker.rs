@@ -41,6 +41,9 @@ pub(crate) struct Arguments {
     /// Folder of the secrets, as mounted: SECRET/KEY
     #[arg(long, value_name = "DIR")]
     secrets: Option<PathBuf>,
+    /// The zone that this process runs in, for `spec.kafka.rackAwareness`
+    #[arg(long, value_name = "ZONE")]
+    rack: Option<String>,
     /// Take the time from the events, not from the clock on the wall: for recorded or generated streams
     #[arg(long)]
     event_clock: bool,
@@ -62,6 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         clock: if arguments.event_clock { ClockKind::Records { speed: 1.0 } } else { ClockKind::Wall },
         listen: arguments.listen,
         secrets: arguments.secrets.clone(),
+        rack: arguments.rack.clone(),
         development: false,
     };
     let worker = faultline_worker::start(Arc::new(ready.config), options)

@@ -17,7 +17,7 @@ use faultline_crds::worker_config::{self as configured, GroupProtocol};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::adapters::http_status::{Server, ServerError};
 use crate::adapters::kafka_client::{ClientError, client_config};
@@ -53,6 +53,8 @@ pub struct Options {
     pub listen: Option<SocketAddr>,
     /// Folder of the secrets, `<secret>/<key>` each; default `/etc/faultline/secrets`.
     pub secrets: Option<PathBuf>,
+    /// The zone that this process runs in: with `spec.kafka.rackAwareness`, records come from the nearest replica.
+    pub rack: Option<String>,
     /// The broker is the embedded development broker.
     pub development: bool,
 }
@@ -298,6 +300,13 @@ impl Running {
             .set("queued.min.messages", "100000")
             .set("queued.max.messages.kbytes", PREFETCH_KB)
             .set("max.poll.interval.ms", "300000");
+        match (self.config.kafka.rack_awareness, &self.options.rack) {
+            (true, Some(rack)) => {
+                settings.set("client.rack", rack);
+            }
+            (true, None) => warn!("`rackAwareness` is set and the zone is not known; say it with --rack"),
+            (false, _) => {}
+        }
         match self.config.kafka.group_protocol {
             GroupProtocol::Classic => settings
                 .set("partition.assignment.strategy", "cooperative-sticky")
