@@ -50,28 +50,16 @@ pub(crate) fn commit<S: Source, K: Sink>(lane: &mut Lane<S, K>) {
             lane.ownership.wait_for_news(&snapshot, AGAIN);
             continue;
         };
-        let answer = match lane.sink.commit(&lane.outputs, &positions, fence, &cancelled) {
-            Err(CommitError::InDoubt(reason)) => {
-                lane.board.problem(
-                    "commit",
-                    "CommitInDoubt",
-                    &format!("a commit was not answered ({reason}); asking what became of it"),
-                );
-                // What became visible must be counted here, also when the partitions are being taken away: their next
-                // owner goes on behind it.
-                let patience = Instant::now() + SETTLE;
-                let given_up = || cancelled() && Instant::now() > patience;
-                lane.sink.committed(&partitions(&positions), &given_up).map(Some)
-            }
-            other => other.map(|()| None),
-        };
-        match answer {
-            Ok(None) => {
+        match lane.sink.commit(&lane.outputs, &positions, fence, &cancelled) {
+            Ok(()) => {
                 acknowledged(lane, &positions, began);
                 break;
             }
-            Ok(Some(committed)) => {
-                if settle(lane, &positions, &committed) {
+            Err(CommitError::InDoubt(reason)) => {
+                let message = format!("a commit was not answered ({reason}); asking what became of it");
+                lane.board.problem("commit", "CommitInDoubt", &message);
+                if is_visible(lane) {
+                    let positions = lane.positions();
                     acknowledged(lane, &positions, began);
                     break;
                 }
@@ -90,6 +78,33 @@ pub(crate) fn commit<S: Source, K: Sink>(lane: &mut Lane<S, K>) {
     }
     lane.outputs.clear();
     lane.last_commit = Instant::now();
+}
+
+/// Settles a doubt: asks until there is an answer, for a tick that may be visible is never sent again on a guess.
+/// Partitions that are being taken away leave the tick; the doubt about the others stays.
+fn is_visible<S: Source, K: Sink>(lane: &mut Lane<S, K>) -> bool {
+    // What became visible must be counted here, also when the partitions are being taken away: their next owner goes on
+    // behind it.
+    let patience = Instant::now() + SETTLE;
+    loop {
+        let positions = lane.positions();
+        if positions.is_empty() {
+            return false;
+        }
+        let given_up = {
+            let (ownership, board, index) = (&lane.ownership, &lane.board, lane.index);
+            let positions = &positions;
+            move || {
+                board.lane_turned(index);
+                is_draining(ownership, positions) && Instant::now() > patience
+            }
+        };
+        match lane.sink.committed(&partitions(&positions), &given_up) {
+            Ok(committed) => return settle(lane, &positions, &committed),
+            Err(_) if given_up() => drop_draining(lane, &positions),
+            Err(_) => lane.ownership.wait_for_news(&lane.ownership.snapshot(), AGAIN),
+        }
+    }
 }
 
 /// After a doubt: true if the tick is visible. Shards whose position fits neither its start nor its end start again.

@@ -26,6 +26,8 @@ enum Answer {
 struct ScriptedSink {
     answers: VecDeque<Answer>,
     committed: Vec<Position>,
+    /// The committed positions cannot be had so many times.
+    unanswered: usize,
     /// Source positions and number of records of every attempt.
     attempts: Vec<(Vec<Position>, usize)>,
     visible: Vec<(i32, i64)>,
@@ -63,6 +65,10 @@ impl Sink for ScriptedSink {
     }
 
     fn committed(&mut self, _: &[i32], _: &dyn Fn() -> bool) -> Result<Vec<Position>, CommitError> {
+        if self.unanswered > 0 {
+            self.unanswered -= 1;
+            return Err(CommitError::Aborted("no answer, as told".to_owned()));
+        }
         Ok(self.committed.clone())
     }
 }
@@ -182,6 +188,16 @@ fn an_aborted_tick_is_sent_again_as_it_was() {
 #[test]
 fn a_doubtful_tick_that_is_visible_is_not_sent_again() {
     let mut lane = lane(sink([Answer::InDoubt { committed: vec![at(0, 9), at(1, 9)] }]));
+    commit(&mut lane);
+    assert_eq!(lane.sink.attempts.len(), 1);
+    assert_eq!(scored(&lane), 4);
+}
+
+#[test]
+fn a_doubt_without_an_answer_is_asked_again_and_nothing_is_sent_twice() {
+    let mut doubtful = sink([Answer::InDoubt { committed: vec![at(0, 9), at(1, 9)] }]);
+    doubtful.unanswered = 2;
+    let mut lane = lane(doubtful);
     commit(&mut lane);
     assert_eq!(lane.sink.attempts.len(), 1);
     assert_eq!(scored(&lane), 4);
