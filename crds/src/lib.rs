@@ -29,6 +29,6 @@ pub use load::{Folder, Kind, Object, load_folder, read_text};
 pub use model::DetectionModel;
 pub use pipeline::AnomalyPipeline;
 pub use problem::Problem;
-pub use resolve::resolve;
+pub use resolve::{resolve, resolve_content};
 pub use schema::{Chosen, NotYet, Opaque};
 pub use worker_config::WorkerConfig;

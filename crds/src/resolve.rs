@@ -6,6 +6,7 @@
 //!                └──────────────── what is wrong here is not reported again by a later step ────────────────┘
 //! ```
 
+mod content;
 mod decision;
 mod features;
 mod kafka;
@@ -16,6 +17,7 @@ mod source;
 use std::collections::BTreeMap;
 
 use faultline_features::{Ast, Paths};
+use faultline_numerics::hash::Fingerprint;
 use serde_json::Value;
 
 use crate::duration::Duration;
@@ -26,6 +28,8 @@ use crate::suggest::did_you_mean;
 use crate::worker_config::WorkerConfig;
 use crate::{expression, validate};
 
+pub use content::resolve_content;
+
 /// Follows every reference, applies every default and compiles every expression of a pipeline.
 ///
 /// # Errors
@@ -33,7 +37,8 @@ use crate::{expression, validate};
 pub fn resolve(pipeline: &Object, models: &[Object]) -> Result<WorkerConfig, Vec<Problem>> {
     let checked = validate::check(pipeline);
     let mut context = Context::new(pipeline, checked.problems);
-    let mut models = models::check(models);
+    let models_given = models;
+    let mut models = models::check(models_given);
     let typed = checked.value.and_then(|value| context.typed::<AnomalyPipeline>(value));
     let config = typed.and_then(|typed| build(&mut context, &typed, &mut models));
     let mut problems = context.problems;
@@ -41,7 +46,7 @@ pub fn resolve(pipeline: &Object, models: &[Object]) -> Result<WorkerConfig, Vec
     problems.sort_by(|a, b| (&a.file, a.line, &a.path).cmp(&(&b.file, b.line, &b.path)));
     problems.dedup();
     match config {
-        Some(config) if problems.is_empty() => Ok(config),
+        Some(config) if problems.is_empty() => Ok(content::complete(config, pipeline, models_given)),
         _ => Err(problems),
     }
 }
@@ -84,6 +89,8 @@ fn build(
         decision: decision?,
         outputs,
         delivery,
+        content: String::new(),
+        fingerprint: Fingerprint([0; 16]),
         annotations: annotations(&object.value),
     })
 }

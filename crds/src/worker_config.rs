@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use faultline_detectors::{Combine, Model};
 use faultline_features::{FieldSpec, PathId, Paths, Plan, Program};
+use faultline_numerics::hash::Fingerprint;
 
 /// One pipeline, ready to run.
 #[derive(Debug, Clone)]
@@ -34,6 +35,11 @@ pub struct WorkerConfig {
     pub outputs: Outputs,
     /// Guarantee and pace of the commits.
     pub delivery: Delivery,
+    /// Everything above as it was written: pipeline and models without what changes nothing, see
+    /// [`resolve_content`](crate::resolve_content).
+    pub content: String,
+    /// Hash of the content.
+    pub fingerprint: Fingerprint,
     /// `metadata.annotations`, for the command line (the scenario's name).
     pub annotations: BTreeMap<String, String>,
 }

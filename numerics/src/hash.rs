@@ -32,6 +32,15 @@ impl Fingerprint {
         first.copy_from_slice(&digest[..16]);
         Self(first)
     }
+
+    /// Reads what `Display` writes: 32 hexadecimal digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() != 32 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        u128::from_str_radix(text, 16).ok().map(|number| Self(number.to_be_bytes()))
+    }
 }
 
 impl fmt::Display for Fingerprint {
@@ -56,5 +65,14 @@ mod tests {
         assert_eq!(hash64(b""), 0x2d06_8005_38d3_94c2);
         assert_eq!(hash128(b""), 0x99aa_06d3_0147_98d8_6001_c324_468d_497f);
         assert_eq!(Fingerprint::of("").to_string(), "e3b0c44298fc1c149afbf4c8996fb924");
+    }
+
+    #[test]
+    fn fingerprints_are_read_as_they_are_shown() {
+        let fingerprint = Fingerprint::of("a");
+        assert_eq!(Fingerprint::parse(&fingerprint.to_string()), Some(fingerprint));
+        for text in ["", "e3b0", "+3b0c44298fc1c149afbf4c8996fb924", "g3b0c44298fc1c149afbf4c8996fb9240"] {
+            assert_eq!(Fingerprint::parse(text), None, "{text}");
+        }
     }
 }

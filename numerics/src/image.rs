@@ -55,6 +55,17 @@ impl Writer {
         self.bytes
     }
 
+    /// What has been written so far.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Forgets what was written and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
     /// Number of bytes written so far.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -111,6 +122,11 @@ impl Writer {
         self.bytes.extend_from_slice(&value.0);
     }
 
+    /// Bytes as they are; what reads them has to know their number.
+    pub fn raw(&mut self, value: &[u8]) {
+        self.bytes.extend_from_slice(value);
+    }
+
     /// Bytes behind their length.
     pub fn bytes(&mut self, value: &[u8]) {
         self.varint(value.len() as u64);
@@ -142,6 +158,13 @@ impl<'a> Reader<'a> {
     #[must_use]
     pub fn remaining(&self) -> usize {
         self.bytes.len() - self.at
+    }
+
+    /// Everything that is left.
+    pub fn rest(&mut self) -> &'a [u8] {
+        let rest = &self.bytes[self.at..];
+        self.at = self.bytes.len();
+        rest
     }
 
     fn take(&mut self, wanted: usize) -> Result<&'a [u8], ImageError> {

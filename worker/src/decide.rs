@@ -17,10 +17,10 @@ use crate::decode::Event;
 use crate::emit::AlertState;
 use crate::score::{Scored, Scores};
 use crate::shard::{Opened, Purpose};
-use incident::{Anomaly, ModelSet, advance, incident_id};
+use incident::{Anomaly, advance, incident_id};
 use mute::{MuteFacts, is_muted};
 
-pub(crate) use incident::Incident;
+pub(crate) use incident::{Incident, ModelSet};
 
 /// How bad an anomaly is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,6 +96,7 @@ pub(crate) fn decide(
     let anomaly = Anomaly { time_ms: event.time_ms, surprise, severity, maturity: scored.maturity, models };
     let id = || incident_id(&key.encoder.pipeline, key.partition, event.key, event.raw.offset);
     verdict.alert = advance(key.incident, decision, &anomaly, id);
+    key.journal.decided(event.key);
     if let (Some(AlertState::Opened), Some(incident)) = (verdict.alert, key.incident.as_mut()) {
         incident.end_timer_ms = incident.last_ms + decision.quiet_period_ms;
         key.timers.arm(incident.end_timer_ms, event.key, Purpose::IncidentEnd);

@@ -16,6 +16,9 @@ mod emit;
 mod commit;
 
 pub mod shard;
+pub mod state;
+pub mod keep;
+pub mod restore;
 pub mod clock;
 mod lane;
 mod ownership;

@@ -19,6 +19,8 @@ pub enum Topic {
     DeadLetter,
     /// Late records.
     Late,
+    /// The shard's own state, in the source's partition.
+    State,
 }
 
 /// A range of the tick's buffer.
@@ -131,6 +133,11 @@ impl Outputs {
         let start = self.bytes.len() as u32;
         encode(&mut self.bytes);
         start..self.bytes.len() as u32
+    }
+
+    /// Adds a record before others; `at` is its place among [`records`](Self::records).
+    pub fn insert(&mut self, at: usize, output: Output) {
+        self.records.insert(at, output);
     }
 
     /// Adds a record.

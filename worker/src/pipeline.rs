@@ -31,7 +31,7 @@ use crate::outcome::{Ended, Outcome};
 use crate::outputs::Outputs;
 use crate::ports::{RawEvent, Sink, Source};
 use crate::score::score;
-use crate::shard::{Shard, open, set_off_timers};
+use crate::shard::{Shard, open, reopen, set_off_timers};
 use crate::take::take as take_records;
 use crate::window::{admit, window};
 
@@ -68,6 +68,24 @@ pub fn fold(
     Ok(outcome)
 }
 
+/// Folds a record again that was folded before a restart: into windows and models only. What it wrote, decided and counted
+/// is in the state topic, and so is what timers did since.
+///
+/// # Errors
+/// The shard would have stopped here, which it did not: state and source do not belong together.
+pub fn replay(shard: &mut Shard, raw: &RawEvent<'_>, scratch: &mut Scratch, nowhere: &mut Outputs) -> Result<(), Trip> {
+    let Scratch { arena, slots: buffers, work } = scratch;
+    let mut slots = take(buffers).recycle();
+    let ended = silent_steps(shard, raw, arena, &mut slots, work, nowhere);
+    *buffers = slots.recycle();
+    nowhere.clear();
+    if let Err(ended) = ended {
+        ended.outcome()?;
+    }
+    shard.consumed(raw.offset);
+    Ok(())
+}
+
 /// Sets off the timers that are due: at the end of a tick, and when the partition is idle.
 pub fn turn(shard: &mut Shard, scratch: &mut Scratch, outputs: &mut Outputs) {
     set_off_timers(shard, &mut scratch.work, outputs);
@@ -97,4 +115,23 @@ fn steps<'a>(
 
     work.columns = recycle(columns);
     Ok(Outcome::Scored)
+}
+
+/// The steps of one record that is folded again.
+fn silent_steps<'a>(
+    shard: &mut Shard,
+    raw: &RawEvent<'a>,
+    arena: &'a mut String,
+    slots: &mut Slots<'a>,
+    work: &mut Work,
+    nowhere: &mut Outputs,
+) -> Result<(), Ended> {
+    let event = decode(shard, raw, arena, slots, nowhere)?;
+    admit(shard, &event, nowhere)?;
+    if let Some((windows, mut key)) = reopen(shard, &event) {
+        let columns = window(key.config, windows, &event, recycle(take(&mut work.columns)));
+        score(&mut key, &columns, &mut work.scores);
+        work.columns = recycle(columns);
+    }
+    Ok(())
 }

@@ -1,36 +1,19 @@
 //! From features to surprises: every model in order, then their combination.
 //!
 //! What keys share is read from a frozen version only and learned through increments; a version takes force at fixed
-//! numbers of records, see `Scoring::freeze`.
+//! numbers of records, see `Scoring::take_force`.
 
 mod calibration;
+mod shared;
 
 use faultline_crds::worker_config::{BoundModel, WorkerConfig};
-use faultline_detectors::{
-    Combination, CombinationIncrements, CombinationShared, Increments, KeyCombination, KeyModel, Maturity, Model,
-    Score, Shared,
-};
+use faultline_detectors::{Maturity, Score};
 use faultline_features::Value;
 
 use crate::shard::Opened;
 
 pub use calibration::Calibration;
-
-/// What a shard knows of its models beyond its keys.
-#[derive(Debug)]
-pub(crate) struct Scoring {
-    models: Vec<SharedModel>,
-    combination: Combination,
-    combination_shared: CombinationShared,
-    combination_increments: CombinationIncrements,
-}
-
-#[derive(Debug)]
-struct SharedModel {
-    shared: Shared,
-    increments: Increments,
-    calibration: Calibration,
-}
+pub(crate) use shared::{Learner, Pool, Scoring, Versions};
 
 /// What all models together say of one event.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -74,7 +57,7 @@ pub(crate) fn score(key: &mut Opened<'_>, columns: &[Value<'_>], scores: &mut Sc
     let mut maturity = None;
     for ((bound, own), key_model) in key.config.models.iter().zip(&mut key.scoring.models).zip(&mut *key.models) {
         gather(bound, columns, &mut scores.inputs);
-        let score = bound.model.fold(key_model, &own.shared, &mut own.increments, &scores.inputs, key.time_ms);
+        let score = bound.model.fold(key_model, &own.pool.shared, &mut own.pool.fresh, &scores.inputs, key.time_ms);
         if let Some(score) = &score {
             own.calibration.count(score.surprise);
             maturity = Some(maturity.map_or(score.maturity, |least: Maturity| least.min(score.maturity)));
@@ -83,60 +66,10 @@ pub(crate) fn score(key: &mut Opened<'_>, columns: &[Value<'_>], scores: &mut Sc
         scores.models.push(score);
     }
     let maturity = maturity.unwrap_or(Maturity::Cold);
-    let Scoring { combination, combination_shared, combination_increments, .. } = &mut *key.scoring;
+    let Scoring { combination, combined, .. } = &mut *key.scoring;
     let surprise =
-        combination.fold(combination_shared, combination_increments, &scores.surprises, maturity, key.combination);
+        combination.fold(&combined.shared, &mut combined.fresh, &scores.surprises, maturity, key.combination);
     Scored { surprise, maturity }
-}
-
-impl Scoring {
-    pub(crate) fn new(config: &WorkerConfig) -> Self {
-        let models: Vec<Model> = config.models.iter().map(|bound| bound.model.clone()).collect();
-        let combination = Combination::new(config.decision.combine.clone(), &models);
-        Self {
-            models: config
-                .models
-                .iter()
-                .map(|bound| SharedModel {
-                    shared: bound.model.new_shared(),
-                    increments: Increments::default(),
-                    calibration: Calibration::new(&bound.name, &config.decision.severities),
-                })
-                .collect(),
-            combination_shared: combination.new_shared(),
-            combination_increments: CombinationIncrements::default(),
-            combination,
-        }
-    }
-
-    /// State of a key that was never seen.
-    pub(crate) fn new_key(&self, config: &WorkerConfig) -> (Box<[KeyModel]>, KeyCombination) {
-        (config.models.iter().map(|bound| bound.model.new_key()).collect(), self.combination.new_key())
-    }
-
-    /// Puts the next version of everything shared into force. Called at fixed numbers of the shard's records, never at
-    /// the end of a tick, so that batches do not show.
-    pub(crate) fn freeze(&mut self, config: &WorkerConfig) {
-        for (bound, own) in config.models.iter().zip(&mut self.models) {
-            own.shared = bound.model.next_shared(&own.shared, &own.increments);
-            own.increments = Increments::default();
-        }
-        if self.combination.learns() {
-            self.combination_shared =
-                self.combination.next_shared(&self.combination_shared, &self.combination_increments);
-            self.combination_increments = CombinationIncrements::default();
-        }
-    }
-
-    /// Observed over nominal rates, per model.
-    pub(crate) fn calibration(&self) -> impl Iterator<Item = &Calibration> {
-        self.models.iter().map(|own| &own.calibration)
-    }
-
-    /// Bytes held, about.
-    pub(crate) fn bytes(&self) -> usize {
-        self.models.iter().map(|own| own.shared.bytes() + own.increments.bytes()).sum()
-    }
 }
 
 /// The detector's inputs; what is not a number is NaN, and the model leaves the event out.

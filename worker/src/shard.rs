@@ -4,8 +4,11 @@
 //! owns it; nothing in here locks, waits, or looks at a clock.
 
 mod expire;
+mod image;
+mod journal;
 mod keys;
 mod open;
+mod restored;
 mod timers;
 mod trips;
 
@@ -17,11 +20,15 @@ use faultline_detectors::version_due;
 use crate::decode::{Guard, Layout};
 use crate::emit::Encoder;
 use crate::score::{Calibration, Scoring};
+use crate::state::{ClockTick, LowWater};
 use crate::window::{Duplicates, EventTime};
 
 pub(crate) use expire::set_off_timers;
-pub(crate) use keys::{KeyState, Keys};
-pub(crate) use open::{Opened, open};
+pub(crate) use image::{read_image, write_image};
+pub(crate) use journal::{Dropped, Journal};
+pub(crate) use keys::{CLEAN, KeyState, Keys};
+pub(crate) use open::{Opened, open, reopen};
+pub(crate) use restored::Restored;
 pub(crate) use timers::{Purpose, Timers};
 pub use trips::Trip;
 pub(crate) use trips::{Sighting, Trips};
@@ -39,7 +46,12 @@ pub struct Shard {
     pub(crate) timers: Timers,
     pub(crate) scoring: Scoring,
     pub(crate) evicted: u64,
+    /// What is not in the state topic yet.
+    pub(crate) journal: Journal,
+    /// While it is restored: what the state topic says of keys that are gone.
+    restored: Option<Box<Restored>>,
     partition: i32,
+    start_offset: i64,
     next_offset: i64,
     records: u64,
     clock_second: i64,
@@ -61,7 +73,10 @@ impl Shard {
             timers: Timers::default(),
             scoring: Scoring::new(&config),
             evicted: 0,
+            journal: Journal::default(),
+            restored: None,
             partition,
+            start_offset,
             next_offset: start_offset,
             records: 0,
             clock_second: 0,
@@ -78,10 +93,27 @@ impl Shard {
         self
     }
 
+    /// The same shard, whose changes are noted for the state topic.
+    #[must_use]
+    pub fn keeping_state(mut self) -> Self {
+        self.journal = Journal::keeping(true);
+        self
+    }
+
     /// The source partition.
     #[must_use]
     pub fn partition(&self) -> i32 {
         self.partition
+    }
+
+    /// The offset that the shard began at.
+    pub(crate) fn start_offset(&self) -> i64 {
+        self.start_offset
+    }
+
+    /// Records consumed since the shard began.
+    pub(crate) fn records(&self) -> u64 {
+        self.records
     }
 
     /// Every record below it has ended in exactly one outcome.
@@ -93,12 +125,13 @@ impl Shard {
     /// Begins a tick at a second of the shard's clock.
     pub fn begin_tick(&mut self, clock_second: i64) {
         self.clock_second = clock_second;
+        self.journal.clock(ClockTick { offset: self.next_offset, second: clock_second });
     }
 
     /// The source reported the end of the partition at the shard's position: until the next record the horizon of the
     /// timers goes on with the clock. [`turn`](crate::pipeline::turn) then sets off what is due.
     pub fn at_end(&mut self, clock_second: i64) {
-        self.clock_second = clock_second;
+        self.begin_tick(clock_second);
         self.time.idle(clock_second);
     }
 
@@ -130,7 +163,7 @@ impl Shard {
     #[must_use]
     pub fn state_bytes(&self) -> usize {
         let duplicates = self.duplicates.as_ref().map_or(0, Duplicates::bytes);
-        self.keys.bytes() + self.timers.bytes() + self.scoring.bytes() + duplicates
+        self.keys.bytes() + self.timers.bytes() + self.scoring.bytes() + self.journal.bytes() + duplicates
     }
 
     /// Observed over nominal rates, one per model.
@@ -146,13 +179,24 @@ impl Shard {
         if self.trusts_record_times { Guard::RecordTime } else { Guard::ShardClock(self.clock_ms()) }
     }
 
+    /// How far the shard was before the event at an offset, which was the last to be admitted.
+    pub(crate) fn before(&self, offset: i64) -> LowWater {
+        LowWater { offset, greatest_ms: self.time.before_ms(), records: self.records }
+    }
+
+    /// L: how far images hold everything.
+    pub(crate) fn low_water(&mut self) -> LowWater {
+        let now = LowWater { offset: self.next_offset, greatest_ms: self.time.greatest_ms(), records: self.records };
+        self.journal.oldest_dirty(&self.keys).map_or(now, |(_, since)| since)
+    }
+
     /// A record has ended in its outcome. New versions of shared state take force here, between two records.
     pub(crate) fn consumed(&mut self, offset: i64) {
         self.next_offset = offset + 1;
         self.records += 1;
         self.time.record();
         if version_due(self.records) {
-            self.scoring.freeze(&self.config);
+            self.scoring.take_force(&self.config, self.next_offset, self.journal.is_on());
         }
     }
 }

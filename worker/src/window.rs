@@ -13,7 +13,7 @@ use crate::outcome::{Ended, Outcome};
 use crate::outputs::{Outputs, Topic};
 use crate::shard::Shard;
 
-pub(crate) use duplicates::Duplicates;
+pub(crate) use duplicates::{Duplicates, TakenIn};
 pub(crate) use event_time::EventTime;
 
 /// Takes an event in, which may move the watermark.
@@ -41,8 +41,16 @@ fn is_duplicate(shard: &mut Shard, event: &Event<'_>) -> bool {
     let Some(duplicates) = &mut shard.duplicates else { return false };
     let watermark_ms =
         shard.time.watermark_ms().unwrap_or(i64::MIN).max(event.time_ms - shard.config.source.allowed_lateness_ms);
-    duplicates.forget(watermark_ms);
-    event.id.is_some_and(|id| !duplicates.take_in(id, event.raw.offset, event.time_ms))
+    let (offset, journal) = (event.raw.offset, &mut shard.journal);
+    duplicates.forget(watermark_ms, |minute| journal.forgot(minute, offset));
+    match event.id.map(|id| duplicates.take_in(id, offset, event.time_ms)) {
+        Some(TakenIn::New { minute, id }) => {
+            journal.took_in(minute, id);
+            false
+        }
+        Some(TakenIn::Duplicate) => true,
+        Some(TakenIn::Again) | None => false,
+    }
 }
 
 /// Folds an event into its key's windows and reads all columns, into a buffer. The values live as long as the borrows of

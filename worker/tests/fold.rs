@@ -19,5 +19,7 @@ mod keys;
 mod outcomes;
 #[path = "fold/payloads.rs"]
 mod payloads;
+#[path = "fold/state.rs"]
+mod state;
 #[path = "fold/trips.rs"]
 mod trips;

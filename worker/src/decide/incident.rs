@@ -53,6 +53,14 @@ impl ModelSet {
         model < 64 && self.0 & (1 << model) != 0
     }
 
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     fn join(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }

@@ -15,7 +15,9 @@ pub(crate) fn set_off_timers(shard: &mut Shard, work: &mut Work, outputs: &mut O
         match timer.purpose {
             Purpose::Expiry if state.expiry_timer_ms == timer.at_ms => {
                 let expires_ms = state.last_ms.saturating_add(shard.config.source.key_expiry_ms);
-                if expires_ms < horizon_ms {
+                // A timer that was set before the key's last event only sets the right one: when timers were set must
+                // not show in the order of what they do.
+                if expires_ms == timer.at_ms {
                     drop_key(shard, &timer.key, close_reason::KEY_EXPIRED, work, outputs);
                 } else {
                     state.expiry_timer_ms = expires_ms;
@@ -58,7 +60,8 @@ fn drop_key(shard: &mut Shard, key: &str, reason: &'static str, work: &mut Work,
         let last_ms = shard.keys.at(at).last_ms;
         close(shard, at, last_ms, reason, work, outputs);
     }
-    shard.keys.remove(key);
+    let parts = shard.keys.remove(key).map_or(0, |state| state.parts);
+    shard.journal.dropped(key, shard.next_offset, parts);
 }
 
 /// Ends the incident of a key, if it has one.
@@ -66,6 +69,7 @@ fn close(shard: &mut Shard, at: usize, at_ms: i64, reason: &'static str, work: &
     let closing = Closing { at_ms, partition: shard.partition, offset: shard.next_offset, reason };
     let state = shard.keys.at(at);
     let Some(incident) = state.incident.take() else { return };
+    shard.journal.decided(state.key());
     let shown_key = shard.encoder.shown_key(state.key(), &mut work.shown_key);
     emit_closing(&shard.encoder, &incident, &closing, shown_key, outputs);
 }

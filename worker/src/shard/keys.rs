@@ -23,11 +23,20 @@ pub(crate) struct KeyState {
     pub(crate) last_ms: i64,
     /// When its expiry is looked at; other expiry timers of this key are stale.
     pub(crate) expiry_timer_ms: i64,
+    /// Source offset of its first event that no image holds yet; [`CLEAN`] if there is none.
+    pub(crate) dirty_since: i64,
+    /// Records below this source offset are in it already: a replay skips them.
+    pub(crate) covered: i64,
+    /// Parts of its last image.
+    pub(crate) parts: u32,
     hash: u64,
     events: u64,
     /// Bytes counted for it in [`Keys::bytes`].
     bytes: usize,
 }
+
+/// [`KeyState::dirty_since`] of a key whose image holds everything.
+pub(crate) const CLEAN: i64 = i64::MAX;
 
 impl KeyState {
     /// A key that was never seen.
@@ -40,6 +49,9 @@ impl KeyState {
             incident: None,
             last_ms: i64::MIN,
             expiry_timer_ms: i64::MIN,
+            dirty_since: CLEAN,
+            covered: i64::MIN,
+            parts: 0,
             hash: hash64(key.as_bytes()),
             events: 0,
             bytes: 0,
@@ -49,6 +61,11 @@ impl KeyState {
     /// The key itself.
     pub(crate) fn key(&self) -> &str {
         std::str::from_utf8(self.key.bytes()).unwrap_or_default()
+    }
+
+    /// Hash of the key.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
     }
 
     fn measure(&self) -> usize {
@@ -120,6 +137,22 @@ impl Keys {
     pub(crate) fn find(&self, key: &str) -> Option<usize> {
         let is_it = |&at: &u32| self.states[at as usize].key.bytes() == key.as_bytes();
         self.index.find(hash64(key.as_bytes()), is_it).map(|&at| at as usize)
+    }
+
+    /// Where the key with this hash is that has been dirty since an offset: no two keys share that.
+    pub(crate) fn find_dirty(&self, hash: u64, since: i64) -> Option<usize> {
+        let is_it = |&at: &u32| self.states[at as usize].dirty_since == since;
+        self.index.find(hash, is_it).map(|&at| at as usize)
+    }
+
+    /// Takes all keys out.
+    pub(crate) fn take_all(&mut self) -> Vec<KeyState> {
+        std::mem::take(self).states
+    }
+
+    /// All keys, in no order that means anything.
+    pub(crate) fn all(&mut self) -> &mut [KeyState] {
+        &mut self.states
     }
 
     /// The state at a place that [`find`](Self::find) or [`insert`](Self::insert) gave.

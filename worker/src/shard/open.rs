@@ -5,7 +5,7 @@ use faultline_detectors::{KeyCombination, KeyModel};
 use faultline_features::KeyWindows;
 
 use super::expire::make_room;
-use super::{KeyState, Purpose, Shard, Timers};
+use super::{Journal, KeyState, Purpose, Shard, Timers};
 use crate::decide::Incident;
 use crate::decode::Event;
 use crate::emit::Encoder;
@@ -23,6 +23,7 @@ pub(crate) struct Opened<'s> {
     pub(crate) encoder: &'s Encoder,
     pub(crate) scoring: &'s mut Scoring,
     pub(crate) timers: &'s mut Timers,
+    pub(crate) journal: &'s mut Journal,
     /// One state of the key per model.
     pub(crate) models: &'s mut [KeyModel],
     pub(crate) combination: &'s mut KeyCombination,
@@ -48,22 +49,62 @@ pub(crate) fn open<'s>(
         }
     };
     shard.keys.count_event(at);
+    lend(shard, at, event)
+}
+
+/// Opens the key of an event that was folded before a restart, unless its image holds the event already. Timers, expiry
+/// and eviction are left alone: what they did is in the state topic.
+pub(crate) fn reopen<'s>(shard: &'s mut Shard, event: &Event<'_>) -> Option<(&'s mut KeyWindows, Opened<'s>)> {
+    let at = match shard.keys.find(event.key) {
+        Some(at) if event.raw.offset < shard.keys.at(at).covered => return None,
+        Some(at) => at,
+        None if shard.is_gone(event.key, event.raw.offset) => return None,
+        None => {
+            let state = new_key(shard, event);
+            shard.keys.insert(state)
+        }
+    };
+    shard.keys.count_event(at);
+    Some(lend(shard, at, event))
+}
+
+/// Lends a key for an event.
+fn lend<'s>(shard: &'s mut Shard, at: usize, event: &Event<'_>) -> (&'s mut KeyWindows, Opened<'s>) {
     let (partition, clock_ms) = (shard.partition, shard.clock_ms());
-    let Shard { config, keys, timers, scoring, encoder, .. } = shard;
-    let KeyState { windows, models, combination, incident, last_ms, .. } = keys.at(at);
+    let before = shard.before(event.raw.offset);
+    let Shard { config, keys, timers, journal, scoring, encoder, .. } = shard;
+    let state = keys.at(at);
+    journal.touch(state, before);
+    let KeyState { windows, models, combination, incident, last_ms, .. } = state;
     *last_ms = (*last_ms).max(event.time_ms);
     let time_ms = *last_ms;
-    let opened =
-        Opened { config, partition, clock_ms, encoder, scoring, timers, models, combination, incident, time_ms };
+    let opened = Opened {
+        config,
+        partition,
+        clock_ms,
+        encoder,
+        scoring,
+        timers,
+        journal,
+        models,
+        combination,
+        incident,
+        time_ms,
+    };
     (windows, opened)
 }
 
 /// Begins a key.
 fn insert(shard: &mut Shard, event: &Event<'_>) -> usize {
-    let (models, combination) = shard.scoring.new_key(&shard.config);
-    let mut state = KeyState::new(event.key, shard.config.plan.new_key(), models, combination);
-    state.last_ms = event.time_ms;
+    let mut state = new_key(shard, event);
     state.expiry_timer_ms = event.time_ms.saturating_add(shard.config.source.key_expiry_ms);
     shard.timers.arm(state.expiry_timer_ms, event.key, Purpose::Expiry);
     shard.keys.insert(state)
+}
+
+fn new_key(shard: &Shard, event: &Event<'_>) -> KeyState {
+    let (models, combination) = shard.scoring.new_key(&shard.config);
+    let mut state = KeyState::new(event.key, shard.config.plan.new_key(), models, combination);
+    state.last_ms = event.time_ms;
+    state
 }

@@ -5,6 +5,8 @@
 
 use faultline_crds::worker_config::{Partitioning, TimeUnit, WorkerConfig};
 
+use faultline_numerics::image::{ImageError, Reader, Writer};
+
 use crate::decode::{likely_unit, unit_name};
 use crate::outcome::Class;
 
@@ -55,6 +57,7 @@ pub(crate) struct Trips {
     unit: Option<TimeUnit>,
 }
 
+const TRIPS_FORMAT: u64 = 1;
 const CLASS_BITS: u8 = 0x0F;
 const MISMATCH: u8 = 0x10;
 const ODD_TIME: u8 = 0x20;
@@ -96,6 +99,48 @@ impl Trips {
         } else {
             self.ring[self.at] = seen;
             self.at = (self.at + 1) % WINDOW;
+        }
+        Ok(())
+    }
+
+    /// What is seen of the last records, for the marker: almost all of it is zero.
+    pub(crate) fn image(&self) -> Vec<u8> {
+        let mut w = Writer::new();
+        w.varint(TRIPS_FORMAT);
+        w.varint(self.ring.len() as u64);
+        w.varint(self.at as u64);
+        let mut next = 0;
+        for (at, seen) in self.ring.iter().enumerate().filter(|(_, seen)| **seen != 0) {
+            w.varint((at - next) as u64);
+            w.u8(*seen);
+            next = at + 1;
+        }
+        w.into_bytes()
+    }
+
+    /// Goes on from an image.
+    ///
+    /// # Errors
+    /// The image is cut short, of another format, or not one of these.
+    pub(crate) fn restore(&mut self, image: &[u8]) -> Result<(), ImageError> {
+        let invalid = |what, found: usize| ImageError::Invalid { what, found: found as u64 };
+        let mut r = Reader::new(image);
+        r.format("the window of the trips", TRIPS_FORMAT)?;
+        let (length, at) = (r.varint()? as usize, r.varint()? as usize);
+        if length > WINDOW || at >= WINDOW {
+            return Err(invalid("the window of the trips", length.max(at)));
+        }
+        (self.ring, self.at) = (vec![0; length], at);
+        (self.classes, self.dead_letters, self.mismatches, self.odd_times) = Default::default();
+        let mut next = 0_usize;
+        while !r.is_at_end() {
+            let (place, seen) = (next.saturating_add(r.varint()? as usize), r.u8()?);
+            if place >= length || usize::from(seen & CLASS_BITS) > Class::ALL.len() {
+                return Err(invalid("a record of the trips", place));
+            }
+            self.ring[place] = seen;
+            self.count(seen, u32::wrapping_add);
+            next = place + 1;
         }
         Ok(())
     }

@@ -10,6 +10,8 @@
 pub(crate) struct EventTime {
     lateness_ms: i64,
     greatest_ms: Option<i64>,
+    /// The greatest event time before the last one accepted.
+    before_ms: Option<i64>,
     horizon_ms: i64,
     /// The clock's second when the shard was first found idle after its last record.
     idle_since: Option<i64>,
@@ -17,7 +19,27 @@ pub(crate) struct EventTime {
 
 impl EventTime {
     pub(crate) fn new(lateness_ms: i64) -> Self {
-        Self { lateness_ms, greatest_ms: None, horizon_ms: i64::MIN, idle_since: None }
+        Self { lateness_ms, greatest_ms: None, before_ms: None, horizon_ms: i64::MIN, idle_since: None }
+    }
+
+    /// As it was when a marker was written.
+    pub(crate) fn restored(
+        lateness_ms: i64,
+        greatest_ms: Option<i64>,
+        horizon_ms: i64,
+        idle_since: Option<i64>,
+    ) -> Self {
+        Self { lateness_ms, greatest_ms, before_ms: greatest_ms, horizon_ms, idle_since }
+    }
+
+    /// The clock's second when the shard was found idle after its last record.
+    pub(crate) fn idle_since(&self) -> Option<i64> {
+        self.idle_since
+    }
+
+    /// The greatest event time before the last one accepted.
+    pub(crate) fn before_ms(&self) -> Option<i64> {
+        self.before_ms
     }
 
     pub(crate) fn greatest_ms(&self) -> Option<i64> {
@@ -45,6 +67,7 @@ impl EventTime {
 
     /// An event was accepted.
     pub(crate) fn accept(&mut self, time_ms: i64) {
+        self.before_ms = self.greatest_ms;
         let greatest = self.greatest_ms.map_or(time_ms, |greatest| greatest.max(time_ms));
         self.greatest_ms = Some(greatest);
         self.horizon_ms = self.horizon_ms.max(greatest - self.lateness_ms);
