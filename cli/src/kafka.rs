@@ -90,5 +90,8 @@ fn create(client: &ClientConfig, topic: &str) -> Result<(), Failure> {
 
 fn unreachable(client: &ClientConfig, error: &KafkaError) -> Failure {
     let brokers = client.get("bootstrap.servers").unwrap_or_default();
-    Failure::of(&format!("failed to reach Kafka at `{brokers}`; is the address right?"), error)
+    let why = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
+    Failure::Failed(format!(
+        "failed to reach Kafka at `{brokers}`: {why}; is the address right, is Kafka running there?"
+    ))
 }

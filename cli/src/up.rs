@@ -42,7 +42,8 @@ const SCENARIO_ANNOTATION: &str = "faultline.dev/scenario";
 
 /// Runs a pipeline on this machine and shows the incidents it finds.
 ///
-/// Without --brokers it brings a Kafka of its own, an embedded development broker that forgets everything at the end.
+/// Without --brokers it brings a Kafka of its own, an embedded development broker that forgets everything at the end. Its
+/// address is on the first line; kcat and other clients built on librdkafka can use it, Java clients cannot.
 /// It is fed by the scenario that the pipeline's annotation `faultline.dev/scenario` names, by a file (--replay), or,
 /// with --brokers, by what is in the topic. A topic that holds records is only added to with --scenario or --replay.
 /// Ctrl-C stops it and prints the summary.
@@ -105,7 +106,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let brokers = embedded.as_ref().map(DevelopmentBroker::brokers).or_else(|| arguments.brokers.clone());
     let brokers = brokers.unwrap_or_default();
     match &embedded {
-        Some(_) => view.note("no --brokers given: the embedded development broker forgets everything at the end"),
+        Some(_) => view.note(&format!(
+            "no --brokers given: the embedded development broker at {brokers} forgets everything at the end"
+        )),
         None => view.note(&format!("using Kafka at {brokers}")),
     }
     ready.notes.iter().for_each(|note| view.note(note));

@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "HOST:PORT")]
     brokers: Option<String>,
     /// Serve /status, /health and /metrics here
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen)]
     listen: Option<SocketAddr>,
     /// Threads that fold events [default: one per processor]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -50,6 +50,10 @@ pub(crate) struct Arguments {
     /// Logs as JSON, one object per line
     #[arg(long)]
     log_json: bool,
+}
+
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:8080".to_owned())
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {

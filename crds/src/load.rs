@@ -142,6 +142,10 @@ impl Folder {
 pub fn load_folder(path: &Path) -> Result<Folder, Vec<Problem>> {
     let files = files_of(path).map_err(|problem| vec![problem])?;
     let mut reading = Reading::default();
+    if files.is_empty() {
+        let message = "expected .yaml or .yml files, found none; folders inside it are not read";
+        reading.refuse_file(&path.display().to_string(), None, message.to_owned());
+    }
     for file in &files {
         let shown = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
         match fs::read_to_string(file) {
@@ -167,7 +171,7 @@ fn files_of(path: &Path) -> Result<Vec<std::path::PathBuf>, Problem> {
         file: Some(path.display().to_string()),
         line: None,
         path: String::new(),
-        message: format!("failed to read: {error}"),
+        message: format!("expected a folder of YAML files, or one such file: {error}"),
     };
     if fs::metadata(path).map_err(failed)?.is_file() {
         return Ok(vec![path.to_owned()]);
@@ -259,7 +263,8 @@ impl Reading {
 
     fn finish(mut self, place: &str) -> Result<Folder, Vec<Problem>> {
         if self.folder.pipelines.is_empty() && self.problems.is_empty() {
-            self.refuse_file(place, None, "expected an AnomalyPipeline, found none".to_owned());
+            let others = self.folder.notes.iter().map(|note| format!("; {note}")).collect::<String>();
+            self.refuse_file(place, None, format!("expected an AnomalyPipeline, found none{others}"));
         }
         if self.problems.is_empty() { Ok(self.folder) } else { Err(self.problems) }
     }

@@ -120,3 +120,15 @@ fn a_file_that_ends_early_is_refused_or_read_but_never_a_panic() {
     }
     assert!(resolved > 0);
 }
+
+#[test]
+fn a_place_without_yaml_says_what_was_expected() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    for (place, expected) in
+        [(tests.clone(), "expected .yaml or .yml files"), (tests.join("none"), "expected a folder")]
+    {
+        let problems = load_folder(&place).unwrap_err();
+        let text = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(text.contains(expected) && text.contains(&place.display().to_string()), "{text}");
+    }
+}

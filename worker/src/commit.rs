@@ -6,10 +6,15 @@
 //!            │ no: drop the shard                  └─► in doubt: ask for the committed positions
 //!            ▼                                            end = done · start = again · else restart the shard
 //! ```
+//! A partition that is being taken away leaves the tick as soon as a try has failed. When the worker stops and its time
+//! is over, all of them do: nothing is lost, as the committed positions stay where they were.
 
 use std::time::{Duration, Instant};
 
+use tracing::warn;
+
 use crate::lane::Lane;
+use crate::outcome::Tally;
 use crate::ownership::{Ownership, Request};
 use crate::ports::{CommitError, Position, Sink, Source};
 
@@ -40,12 +45,12 @@ pub(crate) fn commit<S: Source, K: Sink>(lane: &mut Lane<S, K>) {
             let positions = &positions;
             move || {
                 board.lane_turned(index);
-                is_draining(ownership, positions)
+                has_to_go(ownership, positions)
             }
         };
         let Some(fence) = &snapshot.fence else {
             if cancelled() {
-                drop_draining(lane, &positions);
+                drop_what_has_to_go(lane, &positions);
             }
             lane.ownership.wait_for_news(&snapshot, AGAIN);
             continue;
@@ -64,13 +69,13 @@ pub(crate) fn commit<S: Source, K: Sink>(lane: &mut Lane<S, K>) {
                     break;
                 }
             }
-            Err(CommitError::Lost) => drop_draining(lane, &positions),
+            Err(CommitError::Lost) => drop_what_has_to_go(lane, &positions),
             Err(error) => {
                 let message = format!("{error}; the same tick is sent again, nothing is lost");
                 lane.board.problem("commit", "CommitAborted", &message);
                 lane.board.lane_turned(lane.index);
-                if is_draining(&lane.ownership, &positions) {
-                    drop_draining(lane, &positions);
+                if has_to_go(&lane.ownership, &positions) {
+                    drop_what_has_to_go(lane, &positions);
                 }
                 lane.ownership.wait_for_news(&snapshot, AGAIN);
             }
@@ -96,12 +101,12 @@ fn is_visible<S: Source, K: Sink>(lane: &mut Lane<S, K>) -> bool {
             let positions = &positions;
             move || {
                 board.lane_turned(index);
-                is_draining(ownership, positions) && Instant::now() > patience
+                ownership.is_over() || (has_to_go(ownership, positions) && Instant::now() > patience)
             }
         };
         match lane.sink.committed(&partitions(&positions), &given_up) {
             Ok(committed) => return settle(lane, &positions, &committed),
-            Err(_) if given_up() => drop_draining(lane, &positions),
+            Err(_) if given_up() => drop_what_has_to_go(lane, &positions),
             Err(_) => lane.ownership.wait_for_news(&lane.ownership.snapshot(), AGAIN),
         }
     }
@@ -138,16 +143,25 @@ fn partitions(positions: &[Position]) -> Vec<i32> {
     positions.iter().map(|position| position.partition).collect()
 }
 
-fn is_draining<F>(ownership: &Ownership<F>, positions: &[Position]) -> bool {
+/// Whether a partition of the tick is being taken away, or the time of the whole worker is over.
+fn has_to_go<F>(ownership: &Ownership<F>, positions: &[Position]) -> bool {
     let draining = &ownership.snapshot().draining;
-    positions.iter().any(|position| draining.contains(&position.partition))
+    ownership.is_over() || positions.iter().any(|position| draining.contains(&position.partition))
 }
 
-fn drop_draining<S: Source, K: Sink>(lane: &mut Lane<S, K>, positions: &[Position]) {
-    let draining = lane.ownership.snapshot();
-    for position in positions.iter().filter(|position| draining.draining.contains(&position.partition)) {
-        lane.drop_shard(position.partition);
+fn drop_what_has_to_go<S: Source, K: Sink>(lane: &mut Lane<S, K>, positions: &[Position]) {
+    let (over, snapshot) = (lane.ownership.is_over(), lane.ownership.snapshot());
+    let goes = |partition: &i32| over || snapshot.draining.contains(partition);
+    let partitions: Vec<i32> = partitions(positions).into_iter().filter(goes).collect();
+    if over {
+        let tallies = lane.outputs.tallies();
+        let records: u64 = partitions.iter().filter_map(|partition| tallies.get(partition)).map(Tally::records).sum();
+        warn!(
+            records,
+            "stopped before the broker acknowledged the last records; the next worker begins with them, nothing is lost"
+        );
     }
+    partitions.into_iter().for_each(|partition| lane.drop_shard(partition));
 }
 
 #[cfg(test)]

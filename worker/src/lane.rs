@@ -209,6 +209,7 @@ impl Held {
                 lag: None,
                 watermark_ms: self.shard.watermark_ms(),
                 keys: self.shard.keys() as u64,
+                evicted_keys: self.shard.evicted_keys(),
                 state_bytes: self.shard.state_bytes() as u64,
             },
             calibration: self.shard.calibration().flat_map(rates).collect(),

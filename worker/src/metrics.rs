@@ -45,6 +45,7 @@ impl Collector for BoardCollector {
                 "Records of partitions that are not read here any more",
                 status.dropped,
             ),
+            ("faultline_worker_keys_evicted", "Keys forgotten early to make room for others", status.evicted_keys),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value);
@@ -164,6 +165,7 @@ mod tests {
     use super::*;
     use crate::outcome::Outcome;
     use crate::outputs::Outputs;
+    use crate::status::{PartitionState, PartitionStatus, ShardReport};
 
     #[test]
     fn a_scrape_holds_outcomes_and_cumulative_buckets() {
@@ -183,5 +185,36 @@ mod tests {
         ] {
             assert!(text.contains(line), "expected {line} in\n{text}");
         }
+    }
+
+    #[test]
+    fn evicted_keys_are_told_per_partition_and_never_counted_back() {
+        let board = Arc::new(Board::new("shop.card-payments", 1));
+        let report = |partition, evicted_keys| ShardReport {
+            status: PartitionStatus {
+                partition,
+                state: PartitionState::Running,
+                next_offset: 0,
+                lag: None,
+                watermark_ms: None,
+                keys: 31,
+                evicted_keys,
+                state_bytes: 0,
+            },
+            calibration: Vec::new(),
+        };
+        // Partition 0 goes on, is given up, comes back and starts again, all by its own count.
+        board.committed(&Outputs::new(), vec![report(0, 2), report(1, 3)], Duration::ZERO);
+        board.committed(&Outputs::new(), vec![report(0, 4)], Duration::ZERO);
+        board.forget_partitions(&[0]);
+        board.shard(report(0, 0));
+        board.shard(report(0, 1));
+        board.shard(report(0, 0));
+        let status = serde_json::to_value(board.status()).expect("plain data");
+        let evicted: Vec<_> =
+            status["partitions"].as_array().into_iter().flatten().map(|p| &p["evictedKeys"]).collect();
+        assert_eq!((evicted, &status["evictedKeys"]), (vec![&0.into(), &3.into()], &8.into()));
+        let text = scrape(&board).expect("a string takes it");
+        assert!(text.contains("faultline_worker_keys_evicted_total 8"), "{text}");
     }
 }

@@ -9,8 +9,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 /// One assignment of a partition to this worker.
 pub(crate) type Epoch = u64;
@@ -95,6 +95,8 @@ pub(crate) struct Ownership<F> {
     changed: Condvar,
     mailboxes: Vec<Mutex<Mailbox>>,
     requests: Mutex<VecDeque<Request>>,
+    // When the worker stops: ticks that are not committed by then are given up.
+    end: OnceLock<Instant>,
 }
 
 impl<F> Ownership<F> {
@@ -106,6 +108,7 @@ impl<F> Ownership<F> {
             changed: Condvar::new(),
             mailboxes: (0..lanes).map(|_| Mutex::default()).collect(),
             requests: Mutex::default(),
+            end: OnceLock::new(),
         }
     }
 
@@ -161,6 +164,16 @@ impl<F> Ownership<F> {
                 let _ = done.send(());
             }
         }
+    }
+
+    /// The worker stops: a tick that is not committed by this moment is given up. The first call counts.
+    pub(crate) fn end_by(&self, moment: Instant) {
+        let _ = self.end.set(moment);
+    }
+
+    /// Whether the time for the last ticks is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.end.get().is_some_and(|end| Instant::now() >= *end)
     }
 
     /// Asks something of the control thread.

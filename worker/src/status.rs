@@ -2,6 +2,8 @@
 //!
 //! Counts appear here after the commit that made them true, never before.
 
+mod evictions;
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +13,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 use tracing::{error, info, warn};
 
+use self::evictions::Evictions;
 use crate::outcome::{Class, Tally};
 use crate::outputs::Outputs;
 use crate::ownership::lock;
@@ -49,6 +52,8 @@ pub struct Status {
     pub watermark_ms: Option<i64>,
     /// Keys held.
     pub keys: u64,
+    /// Keys forgotten early to make room for others, since the start of this worker.
+    pub evicted_keys: u64,
     /// Estimated bytes of key state.
     pub state_bytes: u64,
     /// Records that arrived for a partition that was not (or not any more) read: they are read again by their owner.
@@ -111,6 +116,8 @@ pub struct PartitionStatus {
     pub watermark_ms: Option<i64>,
     /// Keys held.
     pub keys: u64,
+    /// Keys forgotten early to make room for others, since this worker took the partition over.
+    pub evicted_keys: u64,
     /// Estimated bytes of key state.
     pub state_bytes: u64,
 }
@@ -170,6 +177,7 @@ struct State {
     phase: Phase,
     totals: Tally,
     dropped: u64,
+    evictions: Evictions,
     shards: BTreeMap<i32, ShardReport>,
     ends: BTreeMap<i32, i64>,
     problems: BTreeMap<String, (Problem, Instant)>,
@@ -197,6 +205,7 @@ impl Board {
                 phase: Phase::Starting,
                 totals: Tally::default(),
                 dropped: 0,
+                evictions: Evictions::new(),
                 shards: BTreeMap::new(),
                 ends: BTreeMap::new(),
                 problems: BTreeMap::new(),
@@ -246,9 +255,7 @@ impl Board {
         if !outputs.tallies().is_empty() {
             state.commits.saturating_record(took.as_millis().max(1) as u64);
         }
-        for report in shards {
-            state.shards.insert(report.status.partition, report);
-        }
+        shards.into_iter().for_each(|report| state.take(report));
     }
 
     /// Records that nobody waits for any more.
@@ -258,7 +265,7 @@ impl Board {
 
     /// A partition was taken over or stalled.
     pub fn shard(&self, report: ShardReport) {
-        lock(&self.state).shards.insert(report.status.partition, report);
+        lock(&self.state).take(report);
     }
 
     /// Partitions that are not ours any more.
@@ -345,6 +352,7 @@ impl Board {
             commit_ms: quantiles(&state.commits),
             watermark_ms: partitions.iter().filter_map(|partition| partition.watermark_ms).min(),
             keys: partitions.iter().map(|partition| partition.keys).sum(),
+            evicted_keys: state.evictions.total(),
             state_bytes: partitions.iter().map(|partition| partition.state_bytes).sum(),
             dropped: state.dropped,
             calibration: calibration(state.shards.values().flat_map(|report| &report.calibration)),
@@ -358,6 +366,19 @@ impl Board {
     pub fn histograms(&self) -> (Histogram<u64>, Histogram<u64>) {
         let state = lock(&self.state);
         (state.latency.clone(), state.commits.clone())
+    }
+}
+
+impl State {
+    /// Takes what a lane says of a shard. One that has started again has counted nothing yet.
+    fn take(&mut self, report: ShardReport) {
+        let partition = report.status.partition;
+        let before = self.shards.get(&partition).map_or(0, |old| old.status.evicted_keys);
+        let evicted = report.status.evicted_keys.saturating_sub(before);
+        self.shards.insert(partition, report);
+        if let Some(message) = self.evictions.count(evicted, Instant::now()) {
+            warn!(partition, "{message}");
+        }
     }
 }
 

@@ -37,6 +37,9 @@ use crate::status::{Board, Phase, Status};
 
 /// A thread that has not turned for this long hangs inside the client; the process ends rather than stay so.
 const WATCHDOG: Duration = Duration::from_secs(60);
+/// A worker that stops commits its last ticks within this time, or gives them up to the next worker. A cluster waits
+/// 30 s for a process to end.
+const LAST_TICKS: Duration = Duration::from_secs(10);
 /// Memory for records that were fetched and not yet taken, per process.
 const PREFETCH_KB: &str = "65536";
 
@@ -152,7 +155,8 @@ impl Worker {
         self.supervisor.is_finished()
     }
 
-    /// Lets it finish: the ticks under way are committed, the group is left. Returns its last words.
+    /// Lets it finish: the ticks under way are committed, the group is left. A broker that does not answer is waited for
+    /// only 10 s; what was not committed by then is read again by the next worker. Returns its last words.
     ///
     /// # Errors
     /// A thread panicked.
@@ -236,6 +240,7 @@ impl Running {
         control.run();
 
         self.board.enter(Phase::Stopping);
+        ownership.end_by(Instant::now() + LAST_TICKS);
         for lane in 0..self.lanes {
             ownership.post(lane, Mail::Stop);
         }

@@ -5,7 +5,7 @@
 //! open, so that a program which starts it can never leave it behind; tests that need a broker of their own use it.
 
 pub(crate) mod kafka;
-mod tools;
+pub(crate) mod tools;
 
 use std::fs;
 use std::io::Read;

@@ -18,6 +18,7 @@ use signal_hook::iterator::Signals;
 
 use crate::services;
 use crate::services::kafka::{Access, Kafka, Setup};
+use crate::services::tools;
 use crate::tree;
 use summary::Summary;
 
@@ -37,6 +38,7 @@ pub(crate) struct Options {
 
 /// Runs the tests.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    tools::provide(&tools::CLIENTS)?;
     let kafka = Kafka::start(Setup { folder: services::fresh_folder()?, port: None, access: Access::Open })?;
     eprintln!("Kafka answers at {}", kafka.addresses()[0]);
 

@@ -42,7 +42,8 @@ pub(super) enum Message {
 /// What the counts have to come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Accounting {
-    /// Only this command writes into the topic: the outcomes must be exactly the records sent.
+    /// The topic held nothing before: the outcomes must be exactly the records sent, and those that others have written
+    /// meanwhile.
     Exact,
     /// The topic held records before: at least those sent.
     AtLeast,
@@ -75,6 +76,7 @@ impl Session {
         let (messages, received) = channel();
         let reader = AlertReader::start(&self.client, &self.config.outputs.alerts.topic, messages.clone());
         let reader = reader.map_err(|error| Failure::of("failed to follow the alerts", &error))?;
+        let before = if self.input.feeds() { held(&self.client, &self.config.source.topic)? } else { 0 };
         let feeding = |error: ProduceError| Failure::of("failed to feed the source topic", &error);
         let producer = self.input.feeds().then(|| Producer::start(&self.client, &self.config.source.topic)).transpose();
         let producer = producer.map_err(feeding)?;
@@ -105,9 +107,11 @@ impl Session {
             let fed = feeder.map_or(Ok(Ok(())), |feeder| feeder.join());
             watched?;
             fed.map_err(|_| Failure::Failed("the feeder panicked".to_owned()))?.map_err(feeding)?;
+            let (sent, ends) = (sent.load(Ordering::Acquire), ends(client, &config.source.topic)?);
             match accounting {
-                Accounting::Exact => watch.until_ended(sent.load(Ordering::Acquire)),
-                Accounting::AtLeast => watch.until_reached(&ends(client, &config.source.topic)?),
+                // By positions only if it must be: transactions of others leave offsets without a record.
+                Accounting::Exact if before + sent == sum(&ends) => watch.until_ended(sent),
+                _ => watch.until_reached(&ends),
             }
         });
 
@@ -118,7 +122,11 @@ impl Session {
         let drained = reader.finish();
         received.try_iter().for_each(|message| seen.take(message, elapsed, view));
         let status = stopped.as_ref().unwrap_or(&last_words);
-        let summary = self.summarise(status, &seen, sent.load(Ordering::Acquire), elapsed);
+        let sent = sent.load(Ordering::Acquire);
+        // When the broker has gone away meanwhile, nobody else is known to have written.
+        let held = held(&self.client, &self.config.source.topic).map_or(sent, |held| held.saturating_sub(before));
+        let others = status.outcomes.records().clamp(sent, held.max(sent)) - sent;
+        let summary = self.summarise(status, &seen, (sent, others), elapsed);
         view.summary(&summary);
 
         watched?;
@@ -127,7 +135,9 @@ impl Session {
         summary.check(self.accounting == Accounting::Exact && self.input.feeds())
     }
 
-    fn summarise(&self, status: &Status, seen: &Seen, sent: u64, elapsed: Duration) -> Summary {
+    fn summarise(&self, status: &Status, seen: &Seen, (sent, others): (u64, u64), elapsed: Duration) -> Summary {
+        let exact = self.accounting == Accounting::Exact && self.input.feeds();
+        let others = if exact { others } else { 0 };
         let verdict = match &self.input {
             Input::Scenario { stream, .. } => {
                 let window_ms = self.config.plan.longest_window_ms();
@@ -136,7 +146,8 @@ impl Session {
             Input::Replay(_) | Input::Topic => None,
         };
         Summary {
-            events: if self.input.feeds() { sent } else { status.outcomes.records() },
+            events: if self.input.feeds() { sent + others } else { status.outcomes.records() },
+            from_others: others,
             outcomes: status.outcomes.clone(),
             incidents: seen.incidents.len() as u64,
             verdict,
@@ -260,6 +271,15 @@ impl Watch<'_, '_> {
         }
         Ok(status)
     }
+}
+
+fn sum(ends: &BTreeMap<i32, i64>) -> u64 {
+    ends.values().map(|end| end.unsigned_abs()).sum()
+}
+
+/// Offsets that a topic has given out.
+fn held(client: &ClientConfig, topic: &str) -> Result<u64, Failure> {
+    ends(client, topic).map(|ends| sum(&ends))
 }
 
 /// The ends of a topic's partitions.

@@ -12,8 +12,10 @@ use crate::text::{duration, grouped, rounded};
 /// What a run came to.
 #[derive(Debug, Clone)]
 pub(super) struct Summary {
-    /// Records fed, or read where nothing is fed.
+    /// Records written into the source, or read where nothing is fed.
     pub(super) events: u64,
+    /// Those of them that this command has not written.
+    pub(super) from_others: u64,
     pub(super) outcomes: Tally,
     /// Incidents opened.
     pub(super) incidents: u64,
@@ -34,7 +36,7 @@ impl Summary {
         if exact && ended != self.events {
             let (sent, ended) = (grouped(self.events), grouped(ended));
             return Err(Failure::Failed(format!(
-                "{sent} records were sent and {ended} have an outcome: records were lost or counted twice"
+                "{sent} records were written and {ended} have an outcome: records were lost or counted twice"
             )));
         }
         if self.bad_rows > 0 {
@@ -65,6 +67,7 @@ impl Summary {
         json!({
             "type": "summary",
             "events": self.events,
+            "fromOthers": self.from_others,
             "outcomes": {
                 "scored": outcomes.scored,
                 "deadLettered": outcomes.dead_lettered,
@@ -95,6 +98,9 @@ impl Summary {
         let _ = write!(text, "\n{} events in {}, {rate} a second", grouped(self.events), duration(self.seconds));
         if let Some(p95_ms) = self.p95_ms {
             let _ = write!(text, ", 95 % of them within {p95_ms:.0} ms");
+        }
+        if self.from_others > 0 {
+            let _ = write!(text, "\n{} of them written by others", grouped(self.from_others));
         }
         let _ = writeln!(text, "\n{}", self.outcomes_line());
         let incidents = grouped(self.incidents);
@@ -140,6 +146,7 @@ mod tests {
     fn summary() -> Summary {
         Summary {
             events: 1_000,
+            from_others: 0,
             outcomes: Tally { scored: 990, duplicate: 8, late: 2, ..Tally::default() },
             incidents: 3,
             verdict: Some(Verdict {
@@ -180,6 +187,9 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");
         }
+        assert!(!text.contains("others"), "{text}");
+        let shared = Summary { from_others: 1, ..summary() }.text();
+        assert!(shared.lines().any(|found| found == "1 of them written by others"), "{shared}");
     }
 
     #[test]

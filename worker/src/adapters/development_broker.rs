@@ -2,7 +2,8 @@
 //!
 //! It speaks Kafka's protocol on a local port, so that everything else is what runs in production. It does not
 //! survive the process, keeps 5 MB per partition (older batches go silently), and its transactions are stubs: it
-//! proves nothing about exactly-once.
+//! proves nothing about exactly-once. Clients built on librdkafka can use it, Java clients cannot: they misread its answer
+//! to their first request.
 
 use super::kafka_native::MockBroker;
 

@@ -257,3 +257,25 @@ fn nothing_is_sent_without_a_proof_of_membership() {
     assert_eq!(lane.sink.attempts.len(), 1);
     assert_eq!(lane.sink.visible, ALL);
 }
+
+#[test]
+fn a_stopping_worker_whose_time_is_over_gives_its_tick_up() {
+    let aborted = sink([Answer::Aborted]);
+    let mut doubtful = sink([Answer::InDoubt { committed: vec![at(0, 9), at(1, 9)] }]);
+    doubtful.unanswered = usize::MAX;
+    for failing in [aborted, doubtful] {
+        let mut lane = lane(failing);
+        lane.ownership.end_by(Instant::now());
+        commit(&mut lane);
+        assert_eq!((lane.sink.attempts.len(), scored(&lane)), (1, 0), "one try, and nothing counts without an answer");
+        assert!(lane.shards.is_empty(), "their offsets are not committed: the next worker reads them again");
+    }
+}
+
+#[test]
+fn a_stopping_worker_that_gets_its_answer_in_time_commits_as_ever() {
+    let mut lane = lane(sink([Answer::Aborted]));
+    lane.ownership.end_by(Instant::now() + Duration::from_secs(3600));
+    commit(&mut lane);
+    assert_eq!((lane.sink.visible.as_slice(), scored(&lane)), (&ALL[..], 4));
+}

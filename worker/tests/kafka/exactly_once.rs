@@ -7,6 +7,7 @@ use std::time::Duration;
 use faultline_crds::WorkerConfig;
 use faultline_worker::Worker;
 use faultline_worker::outcome::Tally;
+use serde_json::{Value, json};
 
 use crate::broker::{create_topic, shared};
 use crate::pipeline::{self, Names};
@@ -15,7 +16,6 @@ use crate::verify::{Expected, ends, verify};
 use crate::wait_until;
 
 const PARTITIONS: i32 = 6;
-const EVENTS: u64 = 1_000_000;
 /// Takes 15 s on two cores that have nothing else to do.
 const LIMIT: Duration = Duration::from_secs(180);
 
@@ -67,38 +67,49 @@ impl Crew {
     }
 }
 
-#[test]
-fn every_record_ends_exactly_once_while_workers_join_and_leave() {
-    let names = Names::new("moves");
+/// Workers of one group join and leave while records stream in; then every record has ended exactly once.
+#[track_caller]
+fn crew_changes(test: &str, events: u64, changes: &[(&str, Value)]) {
+    let names = Names::new(test);
     let brokers = shared();
     create_topic(&brokers, &names.input(), PARTITIONS);
     let mut crew = Crew {
-        config: pipeline::config(&names, &[]),
+        config: pipeline::config(&names, changes),
         brokers: brokers.clone(),
         working: Vec::new(),
         left: Tally::default(),
     };
     let producing = {
         let (brokers, input) = (brokers.clone(), names.input());
-        thread::spawn(move || Stream::new(&brokers, &input, PARTITIONS, 1).send(EVENTS))
+        thread::spawn(move || Stream::new(&brokers, &input, PARTITIONS, 1).send(events))
     };
     crew.joins();
-    crew.until(EVENTS / 8);
+    crew.until(events / 8);
     crew.joins();
-    crew.until(EVENTS / 4);
+    crew.until(events / 4);
     crew.joins();
-    crew.until(EVENTS / 2);
+    crew.until(events / 2);
     crew.leaves();
-    crew.until(EVENTS * 5 / 8);
+    crew.until(events * 5 / 8);
     crew.leaves();
-    crew.until(EVENTS * 3 / 4);
+    crew.until(events * 3 / 4);
     crew.joins();
     producing.join().unwrap();
     crew.until_the_end(&ends(&brokers, &names.input()));
     crew.leaves();
     crew.leaves();
     let input = verify(&brokers, &names, Expected::ExactlyOnceAfterMoves, &crew.left);
-    assert_eq!(input, EVENTS);
+    assert_eq!(input, events);
+}
+
+#[test]
+fn every_record_ends_exactly_once_while_workers_join_and_leave() {
+    crew_changes("moves", 1_000_000, &[]);
+}
+
+#[test]
+fn every_record_ends_exactly_once_when_the_broker_assigns_the_partitions() {
+    crew_changes("moves-848", 500_000, &[("/spec/kafka/groupProtocol", json!("consumer"))]);
 }
 
 #[test]

@@ -196,7 +196,7 @@ pub(crate) fn provide_libraries() -> Result<PathBuf> {
         .map_or_else(|| tree::target_folder().join("services"), PathBuf::from)
         .join("kafka");
     let (libraries, pom) = (cache.join("libs"), cache.join("pom.xml"));
-    tools::provide()?;
+    tools::provide(&tools::BROKER)?;
     if libraries.is_dir() && fs::read_to_string(&pom).is_ok_and(|text| text == configuration::POM) {
         return Ok(libraries);
     }

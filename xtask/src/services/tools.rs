@@ -1,25 +1,39 @@
-//! The programs that services need from the machine, and how to get them.
+//! The programs that services and tests need from the machine, and how to get them.
 
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::Uid;
 
-/// A program and the Debian package that holds it.
-const NEEDED: [(&str, &str); 2] = [("java", "default-jdk-headless"), ("mvn", "maven")];
+/// A program, the Debian package that holds it, and what it is elsewhere.
+pub(crate) struct Tool {
+    program: &'static str,
+    package: &'static str,
+    elsewhere: &'static str,
+}
 
-/// Makes sure that Java and Maven are there: installs them where we may, else says what is missing.
-pub(crate) fn provide() -> Result<()> {
-    let missing: Vec<(&str, &str)> = NEEDED.into_iter().filter(|(program, _)| !is_there(program)).collect();
+/// For Kafka's broker, which comes from Maven.
+pub(crate) const BROKER: [Tool; 2] = [
+    Tool { program: "java", package: "default-jdk-headless", elsewhere: "a JDK (17 or later)" },
+    Tool { program: "mvn", package: "maven", elsewhere: "Apache Maven" },
+];
+
+/// For the tests of the embedded development broker.
+pub(crate) const CLIENTS: [Tool; 1] = [Tool { program: "kcat", package: "kcat", elsewhere: "kcat" }];
+
+/// Makes sure that the programs are there: installs them where we may, else says what is missing.
+pub(crate) fn provide(tools: &[Tool]) -> Result<()> {
+    let missing: Vec<&Tool> = tools.iter().filter(|tool| !is_there(tool.program)).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    let programs = missing.iter().map(|(program, _)| *program).collect::<Vec<_>>().join(" and ");
-    let packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
+    let list = |of: fn(&Tool) -> &str, and: &str| missing.iter().map(|tool| of(tool)).collect::<Vec<_>>().join(and);
+    let (programs, elsewhere) = (list(|tool| tool.program, " and "), list(|tool| tool.elsewhere, " and "));
+    let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
     if !(Uid::effective().is_root() && is_there("apt-get")) {
         bail!(
-            "{programs} not found on the PATH; the tests' Kafka broker comes from Maven and needs Java 17 or later. \
-             On Debian or Ubuntu: sudo apt-get install {}; elsewhere: install a JDK (17+) and Apache Maven",
+            "{programs} not found on the PATH; the tests need it. On Debian or Ubuntu: sudo apt-get install {}; \
+             elsewhere: install {elsewhere}",
             packages.join(" ")
         );
     }

@@ -1,9 +1,11 @@
 //! The program from outside: what it prints, what it ends with, and a whole pipeline in the embedded broker.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod kcat;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -37,6 +39,10 @@ fn of_type<'a>(lines: &'a [Value], kind: &str) -> Vec<&'a Value> {
 
 fn sum_of_outcomes(summary: &Value) -> u64 {
     summary["outcomes"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum()
+}
+
+fn interrupt(child: &Child) {
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
 }
 
 #[test]
@@ -102,7 +108,7 @@ fn generate_writes_the_same_lines_for_the_same_seed_and_labels_on_demand() {
 fn up_accounts_for_every_record_of_the_scenario() {
     let quickstart = quickstart().display().to_string();
     let (lines, _) = ended_with(&up(&[&quickstart, "--events", "60000", "--bad", "0.01"]), 0);
-    assert!(lines[0]["text"].as_str().unwrap().contains("forgets everything at the end"), "{}", lines[0]);
+    assert!(lines[0]["text"].as_str().unwrap().ends_with("forgets everything at the end"), "{}", lines[0]);
     let summary = lines.last().unwrap();
     assert_eq!((&summary["type"], &summary["events"]), (&Value::from("summary"), &Value::from(60_000)));
     assert_eq!(sum_of_outcomes(summary), 60_000);
@@ -148,7 +154,7 @@ fn an_interrupt_ends_in_order_with_the_summary() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let moving = |line: &Value| line["type"] == "progress" && line["ended"].as_u64() > Some(0);
     assert!(lines.any(|line| moving(&serde_json::from_str(&line.unwrap()).unwrap())), "it never moved");
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    interrupt(&child);
     let last: Value = serde_json::from_str(&lines.last().unwrap().unwrap()).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(last["type"], "summary");
