@@ -26,12 +26,7 @@ pub trait Past {
     ///
     /// # Errors
     /// [`PastError`] says what could not be had.
-    fn source_offset_at(
-        &mut self,
-        partition: i32,
-        at_ms: i64,
-        cancelled: &dyn Fn() -> bool,
-    ) -> Result<i64, PastError>;
+    fn source_offset_at(&mut self, partition: i32, at_ms: i64, cancelled: &dyn Fn() -> bool) -> Result<i64, PastError>;
 
     /// True if the group has no committed offset on any partition of the source, nor one that is pending.
     ///
