@@ -28,6 +28,7 @@ mod worker;
 pub mod outcome;
 pub mod outputs;
 pub mod ports;
+pub mod past;
 mod backoff;
 
 pub mod status;

@@ -19,19 +19,19 @@ pub enum Topic {
     DeadLetter,
     /// Late records.
     Late,
-    /// The shard's own state, in the source's partition.
+    /// State, in the source's partition, where it is durable; a record without a value is a tombstone.
     State,
 }
 
 /// A range of the tick's buffer.
 pub type Span = Range<u32>;
 
-/// One record to write. Headers follow from these members, see the sink.
+/// One record to write. Headers follow from these members, see the sink; state has none.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Where to.
     pub topic: Topic,
-    /// Source partition: results go to the same, the others to it modulo their count.
+    /// Source partition: results and state go to the same, the others to it modulo their count.
     pub partition: i32,
     /// Offset of the source record behind it (for an incident closed by a timer: the shard's next offset).
     pub offset: i64,
@@ -167,6 +167,20 @@ impl Outputs {
             value,
             traceparent,
             rejection: Some(Rejection { stage, class, message }),
+        });
+    }
+
+    /// Adds a record of state; no value is a tombstone.
+    pub fn push_state(&mut self, partition: i32, key: Span, value: Option<Span>) {
+        self.push(Output {
+            topic: Topic::State,
+            partition,
+            offset: -1,
+            record_time_ms: -1,
+            key: Some(key),
+            value,
+            traceparent: None,
+            rejection: None,
         });
     }
 

@@ -196,7 +196,9 @@ impl Running {
 
     /// The whole life of a worker.
     fn supervise(self) -> Result<(), StopError> {
-        let topics = KafkaTopics::new(&self.config, self.client.clone(), self.options.development);
+        let development = self.options.development;
+        let exactly_once = matches!(self.config.delivery.guarantee, configured::Guarantee::ExactlyOnce);
+        let topics = KafkaTopics::new(&self.config, self.client.clone(), development, exactly_once && !development);
         let Some(layout) = self.wait_for(&topics) else { return Ok(()) };
         let layout = Arc::new(RwLock::new(layout));
         let ownership = Arc::new(Ownership::new(self.lanes));

@@ -26,7 +26,10 @@ pub(super) fn write_all(
     let mut numbers = Numbers::default();
     outputs.records().iter().try_for_each(|output| {
         let mut headers = [Header { name: c"", value: b"" }; MOST_HEADERS];
-        let count = numbers.headers(&mut headers, layout, pipeline, outputs, output);
+        let count = match output.topic {
+            Topic::State => 0,
+            _ => numbers.headers(&mut headers, layout, pipeline, outputs, output),
+        };
         write(ready, layout, outputs, output, (headers, count), cancelled)
     })
 }
@@ -40,8 +43,11 @@ fn write(
     cancelled: &dyn Fn() -> bool,
 ) -> Result<(), Broken> {
     let index = output.topic as usize;
+    let Some(handle) = ready.handles.get(index) else {
+        return Err(Broken::before("a record of state, and this pipeline has no state topic"));
+    };
     let partition = match output.topic {
-        Topic::Results => output.partition,
+        Topic::Results | Topic::State => output.partition,
         _ => output.partition % layout.partitions[index].max(1),
     };
     let key = output.key.as_ref().map(|span| outputs.bytes(span));
@@ -50,6 +56,14 @@ fn write(
         + key.map_or(0, <[u8]>::len)
         + value.map_or(0, <[u8]>::len)
         + headers[..count].iter().map(|header| header.name.count_bytes() + header.value.len() + 4).sum::<usize>();
+    if size > layout.limits[index] && output.topic == Topic::State {
+        // Without its value it would be a tombstone.
+        let limit = layout.limits[index];
+        return Err(Broken::before(&format!(
+            "a record of state has {size} bytes, and topic `{}` takes {limit}; raise its max.message.bytes",
+            layout.names[index]
+        )));
+    }
     if size > layout.limits[index] {
         // Refused by the broker it would be sent again for ever; the source still holds the record, at the offset that
         // the headers name.
@@ -59,7 +73,7 @@ fn write(
         value = None;
     }
     loop {
-        match native::produce(&ready.producer, &ready.handles[index], partition, key, value, &headers[..count]) {
+        match native::produce(&ready.producer, handle, partition, key, value, &headers[..count]) {
             Ok(()) => return Ok(()),
             Err(RDKafkaErrorCode::QueueFull) => {
                 // The buffer empties as the broker acknowledges; the poll serves failures meanwhile.

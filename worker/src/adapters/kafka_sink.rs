@@ -38,7 +38,7 @@ pub(super) const SLICE: Duration = Duration::from_millis(500);
 /// the time in which a lane has to answer a revocation.
 const COMMIT: Duration = Duration::from_millis(2500);
 /// An open transaction of a dead worker is aborted by the broker after this long.
-const TRANSACTION_TIMEOUT_MS: &str = "5000";
+pub(super) const TRANSACTION_TIMEOUT_MS: &str = "5000";
 
 /// How offsets get to the broker.
 #[derive(Clone)]
@@ -82,7 +82,8 @@ pub(crate) struct KafkaSink {
 
 pub(super) struct Ready {
     pub(super) producer: Arc<BaseProducer<Deliveries>>,
-    pub(super) handles: [TopicHandle; 4],
+    /// In the order of [`crate::outputs::Topic`]; without durable state they end before it.
+    pub(super) handles: Vec<TopicHandle>,
 }
 
 /// Counts deliveries that failed; only failures are reported.
@@ -190,12 +191,10 @@ impl KafkaSink {
             }
         }
         let names = self.layout_of(|layout| layout.names.clone());
-        let [results, alerts, dead, late] = names.map(|name| TopicHandle::new(&producer, &name));
-        match (results, alerts, dead, late) {
-            (Some(results), Some(alerts), Some(dead), Some(late)) => {
-                Ok(Ready { producer, handles: [results, alerts, dead, late] })
-            }
-            _ => Err(CommitError::Aborted("an output topic's name is not valid".to_owned())),
+        let handles: Option<Vec<TopicHandle>> = names.iter().map(|name| TopicHandle::new(&producer, name)).collect();
+        match handles {
+            Some(handles) => Ok(Ready { producer, handles }),
+            None => Err(CommitError::Aborted("an output topic's name is not valid".to_owned())),
         }
     }
 

@@ -1,0 +1,170 @@
+//! The past of a pipeline's partitions, read from Kafka: offsets of its group, its state topic, its source.
+//!
+//! The clients here carry the group's id and are no members of it: they assign themselves what they read, never
+//! subscribe and never commit.
+//!
+//! ```text
+//! committed ─► pending for 500 ms?          ─┐
+//! read_state ─► nothing readable for 500 ms? ─┴► whose transaction is open? ─► take it over: it is aborted at once
+//! ```
+//! A read has its end when the client's position, which counts the markers of transactions, has reached the high
+//! watermark that a client with `isolation.level=read_uncommitted` saw; one that reads committed records only would be
+//! told the last stable offset, and would take an open transaction for the end.
+
+mod reading;
+mod requests;
+mod takeover;
+
+use std::cell::Cell;
+use std::ops::{ControlFlow, Range};
+use std::time::Instant;
+
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+
+use self::reading::Reading;
+use self::requests::{Committed, Isolation, Requests};
+use self::takeover::Takeover;
+use crate::past::{Past, PastError, StateRecord};
+use crate::ports::RawEvent;
+
+/// Tells from key and value of a state record which transactional id wrote it, if the record names one.
+pub type OwnerOf = Box<dyn Fn(&[u8], Option<&[u8]>) -> Option<String> + Send>;
+
+/// What the past is read with.
+pub struct PastConfig {
+    /// Settings of the connection, see [`client_config`](super::kafka_client::client_config).
+    pub client: ClientConfig,
+    /// Group id of the offsets.
+    pub group: String,
+    /// Source topic.
+    pub source: String,
+    /// State topic, see [`state_topic`].
+    pub state: String,
+    /// Who wrote a state record. An owner that it names loses an open transaction, and its producer, to this reader:
+    /// only for readers that own the partition. `None` for all records: nobody is disturbed.
+    pub owner_of: OwnerOf,
+}
+
+/// Name of a pipeline's state topic.
+#[must_use]
+pub fn state_topic(identity: &str) -> String {
+    format!("{identity}.state")
+}
+
+/// The past, see [`Past`].
+pub struct KafkaPast {
+    requests: Requests,
+    takeover: Takeover,
+    source: String,
+    state: String,
+}
+
+impl KafkaPast {
+    /// Connects nowhere yet.
+    ///
+    /// # Errors
+    /// The client's words when its settings are refused.
+    pub fn new(config: PastConfig) -> Result<Self, KafkaError> {
+        let PastConfig { client, group, source, state, owner_of } = config;
+        let takeover = Takeover::new(client.clone(), state.clone(), owner_of);
+        Ok(Self { requests: Requests::new(client, &group)?, takeover, source, state })
+    }
+}
+
+impl Past for KafkaPast {
+    fn committed(&mut self, partition: i32, cancelled: &dyn Fn() -> bool) -> Result<Option<i64>, PastError> {
+        let what = format!("read the committed offset of topic `{}`, partition {partition}", self.source);
+        let began = Instant::now();
+        let mut looked = began;
+        loop {
+            match self.requests.committed(&what, &self.source, partition, cancelled)? {
+                Committed::At(offset) => return Ok(Some(offset)),
+                Committed::Never => return Ok(None),
+                Committed::Pending if began.elapsed() > requests::DEADLINE => {
+                    let reason = "a transaction is open on it".to_owned();
+                    return Err(PastError::NoProgress { what, seconds: requests::DEADLINE.as_secs(), reason });
+                }
+                Committed::Pending if looked.elapsed() >= takeover::STUCK => {
+                    self.takeover.try_owner(&self.requests, partition, cancelled)?;
+                    looked = Instant::now();
+                }
+                Committed::Pending => requests::pause(requests::TURN, cancelled)?,
+            }
+        }
+    }
+
+    fn source_range(&mut self, partition: i32, cancelled: &dyn Fn() -> bool) -> Result<Range<i64>, PastError> {
+        self.requests.range(&self.source, partition, Isolation::Committed, cancelled)
+    }
+
+    fn source_offset_at(&mut self, partition: i32, at_ms: i64, cancelled: &dyn Fn() -> bool) -> Result<i64, PastError> {
+        match self.requests.offset_at(&self.source, partition, at_ms, cancelled)? {
+            Some(offset) => Ok(offset),
+            None => Ok(self.source_range(partition, cancelled)?.end),
+        }
+    }
+
+    fn group_is_new(&mut self, cancelled: &dyn Fn() -> bool) -> Result<bool, PastError> {
+        self.requests.group_is_new(&self.source, cancelled)
+    }
+
+    fn read_state(
+        &mut self,
+        partition: i32,
+        cancelled: &dyn Fn() -> bool,
+        progress: &mut dyn FnMut(i64, i64),
+        each: &mut dyn FnMut(StateRecord<'_>) -> ControlFlow<()>,
+    ) -> Result<u64, PastError> {
+        let Self { requests, takeover, state, .. } = self;
+        let range = requests.range(state, partition, Isolation::Uncommitted, cancelled)?;
+        let end = range.end;
+        let bytes = Cell::new(0);
+        progress(range.start, end);
+        Reading {
+            settings: &requests.reader(Isolation::Committed),
+            topic: state,
+            partition,
+            range,
+            cancelled,
+            moved: &mut |position| progress(position, end),
+            stuck: &mut |position| {
+                // A broker that is slow or away looks the same from here: asked, it tells how far can be read.
+                let stable = requests.range(state, partition, Isolation::Committed, cancelled)?.end;
+                if stable > position { Ok(()) } else { takeover.try_owner(requests, partition, cancelled) }
+            },
+        }
+        .run(&mut |raw: &RawEvent<'_>| {
+            let key = raw.key.unwrap_or_default();
+            bytes.set(bytes.get() + (key.len() + raw.value.map_or(0, <[u8]>::len)) as u64);
+            each(StateRecord { offset: raw.offset, key, value: raw.value })
+        })?;
+        self.takeover.settled(partition);
+        Ok(bytes.get())
+    }
+
+    fn read_source(
+        &mut self,
+        partition: i32,
+        range: Range<i64>,
+        cancelled: &dyn Fn() -> bool,
+        each: &mut dyn FnMut(&RawEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<(), PastError> {
+        let held = self.requests.range(&self.source, partition, Isolation::Committed, cancelled)?;
+        for offset in [range.start, range.end] {
+            if offset < held.start || offset > held.end {
+                return Err(PastError::Gone { topic: self.source.clone(), partition, offset });
+            }
+        }
+        Reading {
+            settings: &self.requests.reader(Isolation::Committed),
+            topic: &self.source,
+            partition,
+            range,
+            cancelled,
+            moved: &mut |_| {},
+            stuck: &mut |_| Ok(()),
+        }
+        .run(each)
+    }
+}
