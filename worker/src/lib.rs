@@ -18,6 +18,7 @@ mod commit;
 pub mod shard;
 pub mod clock;
 mod lane;
+mod tick;
 mod ownership;
 mod control;
 mod worker;

@@ -15,7 +15,7 @@ use crate::outcome::{Class, Tally};
 use crate::outputs::Outputs;
 use crate::ownership::lock;
 
-/// A lane or the control thread that has not turned for this long is not alive.
+/// A lane's thread or the control thread that has not turned for this long is not alive.
 pub const TURN_LIMIT: Duration = Duration::from_secs(30);
 /// One and the same trouble is logged again only after this long.
 const REPEAT: Duration = Duration::from_secs(30);
@@ -160,7 +160,7 @@ pub struct Rate {
 pub struct Board {
     identity: String,
     state: Mutex<State>,
-    // Milliseconds since `started` of the last turn: the control thread, then the lanes.
+    // Milliseconds since `started` of the last turn: the control thread, then each lane's fold and commit threads.
     turns: Vec<AtomicU64>,
     started: Instant,
 }
@@ -204,7 +204,7 @@ impl Board {
                 commits: histogram(2),
                 pace: Pace { at: Instant::now(), records: 0, per_second: 0.0 },
             }),
-            turns: (0..=lanes).map(|_| AtomicU64::new(0)).collect(),
+            turns: (0..=2 * lanes).map(|_| AtomicU64::new(0)).collect(),
             started: Instant::now(),
         }
     }
@@ -214,9 +214,14 @@ impl Board {
         self.turned(0);
     }
 
-    /// A lane is alive: it completed a turn, or waits with open eyes.
-    pub fn lane_turned(&self, lane: usize) {
-        self.turned(lane + 1);
+    /// A lane's fold thread is alive: it completed a turn, or waits with open eyes.
+    pub fn fold_turned(&self, lane: usize) {
+        self.turned(2 * lane + 1);
+    }
+
+    /// A lane's commit thread is alive: likewise.
+    pub fn commit_turned(&self, lane: usize) {
+        self.turned(2 * lane + 2);
     }
 
     fn turned(&self, thread: usize) {
@@ -256,7 +261,7 @@ impl Board {
         lock(&self.state).dropped += count;
     }
 
-    /// A partition was taken over or stalled.
+    /// A partition was taken over.
     pub fn shard(&self, report: ShardReport) {
         lock(&self.state).shards.insert(report.status.partition, report);
     }
@@ -331,6 +336,10 @@ impl Board {
         for partition in &mut partitions {
             let end = state.ends.get(&partition.partition);
             partition.lag = end.map(|end| (end - partition.next_offset).max(0) as u64);
+            // Ticks that were folded before the partition stopped become visible after it: they do not say.
+            if state.problems.contains_key(&partition_topic(partition.partition)) {
+                partition.state = PartitionState::Stalled;
+            }
         }
         let running = partitions.iter().all(|partition| partition.state == PartitionState::Running);
         Status {
