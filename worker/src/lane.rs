@@ -193,8 +193,7 @@ impl<S: Source, F> Lane<S, F> {
     }
 
     /// Samples each shard's clock, once per tick, and tries stalled partitions again whose time has come.
-    pub(crate) fn begin_tick(&mut self) {
-        let now = Instant::now();
+    pub(crate) fn begin_tick(&mut self, now: Instant) {
         for (partition, held) in &mut self.shards {
             held.begin_tick();
             // Where it goes on is known when the tick in flight is settled.

@@ -20,6 +20,7 @@
 mod scratch;
 
 use std::mem::take;
+use std::time::Instant;
 
 use faultline_features::recycle;
 
@@ -41,7 +42,7 @@ pub(crate) use scratch::Work;
 
 /// One tick of a lane, up to its hand-over: the commit thread does the rest while the next one is folded.
 pub(crate) fn tick<S: Source, F>(lane: &mut Lane<S, F>) {
-    lane.begin_tick();
+    lane.begin_tick(Instant::now());
 
     take_records(lane, fold);
 

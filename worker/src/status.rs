@@ -30,7 +30,7 @@ pub struct Status {
     pub identity: String,
     /// Starting, Running, Stopping or Stopped.
     pub phase: Phase,
-    /// Every owned partition is read, and every lane has turned within 30 s.
+    /// Every owned partition is read, and every thread of the lanes has turned within 30 s.
     pub available: bool,
     /// Committed outcomes since the start of this worker.
     #[serde(flatten)]
@@ -398,4 +398,49 @@ fn quantiles(histogram: &Histogram<u64>) -> Option<Quantiles> {
         p99: at(0.99),
         max: histogram.max() as f64,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_thread_turns_for_itself() {
+        let board = Board::new("default.p", 2);
+        let turns: [&dyn Fn(); 5] = [
+            &|| board.control_turned(),
+            &|| board.fold_turned(0),
+            &|| board.commit_turned(0),
+            &|| board.fold_turned(1),
+            &|| board.commit_turned(1),
+        ];
+        board.turns.iter().for_each(|turn| turn.store(u64::MAX, Ordering::Relaxed));
+        let unseen = || board.turns.iter().filter(|turn| turn.load(Ordering::Relaxed) == u64::MAX).count();
+        for (index, turn) in turns.into_iter().enumerate() {
+            turn();
+            assert_eq!(unseen(), 4 - index, "one thread does not hide that another one hangs");
+        }
+    }
+
+    #[test]
+    fn a_tick_that_becomes_visible_late_does_not_hide_that_its_partition_stopped() {
+        let board = Board::new("default.p", 1);
+        let report = || ShardReport {
+            status: PartitionStatus {
+                partition: 3,
+                state: PartitionState::Running,
+                next_offset: 8,
+                lag: None,
+                watermark_ms: None,
+                keys: 0,
+                state_bytes: 0,
+            },
+            calibration: Vec::new(),
+        };
+        board.stalled(3, "Trip", "stopped before offset 8");
+        board.committed(&Outputs::new(), vec![report()], Duration::ZERO);
+        assert_eq!(board.status().partitions[0].state, PartitionState::Stalled);
+        board.resumed(3);
+        assert_eq!(board.status().partitions[0].state, PartitionState::Running);
+    }
 }
