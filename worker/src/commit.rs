@@ -1,4 +1,4 @@
-//! The last step: makes the tick visible, whole, or drops what is not ours any more.
+//! The last step, on a thread of its own: makes a tick visible, whole, or drops what is not ours any more.
 //!
 //! ```text
 //!            ┌────────────── aborted: the same tick again, under the newest snapshot ◄─┐
@@ -8,15 +8,23 @@
 //! ```
 //! A partition that is being taken away leaves the tick as soon as a try has failed. When the worker stops and its time
 //! is over, all of them do: nothing is lost, as the committed positions stay where they were.
+//!
+//! The fold thread goes on meanwhile. It hands the next tick over only when this one is settled, so what one tick lost
+//! is never made visible by the next.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use crate::lane::Lane;
-use crate::outcome::Tally;
 use crate::ownership::{Ownership, Request};
-use crate::ports::{CommitError, Position, Sink, Source};
+use crate::ports::{CommitError, Position, Sink};
+use crate::status::Board;
+use crate::tick::{CommitEnd, Gone, Tick, Word};
+
+/// A commit thread without a tick shows that it is alive this often.
+const IDLE: Duration = Duration::from_millis(500);
 
 /// Longest wait for a newer snapshot before the tick is sent again.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -24,119 +32,161 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// A doubt is settled for this long even when its partitions are being taken away.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// Commits what the tick holds. Returns when it is visible or dropped.
-pub(crate) fn commit<S: Source, K: Sink>(lane: &mut Lane<S, K>) {
+/// What the commit thread of a lane works with.
+pub(crate) struct Committer<K: Sink> {
+    pub(crate) index: usize,
+    pub(crate) sink: K,
+    pub(crate) ownership: Arc<Ownership<K::Fence>>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) fold: CommitEnd,
+    /// The lane finishes: its last ticks are on their way.
+    pub(crate) stopping: Arc<AtomicBool>,
+}
+
+/// Commits tick after tick until the fold thread has ended.
+pub(crate) fn run<K: Sink>(mut committer: Committer<K>) {
+    let Committer { index, sink, ownership, board, stopping, .. } = &mut committer;
+    sink.prepare(&|| {
+        board.commit_turned(*index);
+        stopping.load(Ordering::Relaxed) || !ownership.snapshot().draining.is_empty()
+    });
+    loop {
+        committer.board.commit_turned(committer.index);
+        match committer.fold.take(IDLE) {
+            Ok(Some(tick)) => commit(&mut committer, tick),
+            Ok(None) => {}
+            Err(Gone) => return,
+        }
+    }
+}
+
+/// Settles a tick. Returns when it is visible or dropped.
+pub(crate) fn commit<K: Sink>(committer: &mut Committer<K>, mut tick: Tick) {
     let began = Instant::now();
     loop {
-        let snapshot = lane.ownership.snapshot();
-        let gone: Vec<i32> = lane
-            .shards
-            .iter()
-            .filter(|(partition, held)| snapshot.epochs.get(partition) != Some(&held.epoch))
-            .map(|(partition, _)| *partition)
-            .collect();
-        gone.into_iter().for_each(|partition| lane.drop_shard(partition));
-        let positions = lane.positions();
+        committer.board.commit_turned(committer.index);
+        let snapshot = committer.ownership.snapshot();
+        let is_gone = |partition, epoch| snapshot.epochs.get(&partition) != Some(&epoch);
+        let shares = tick.shares.iter();
+        let gone = shares.filter(|share| is_gone(share.partition, share.epoch)).map(|share| share.partition).collect();
+        committer.lose(&mut tick, gone);
+        let positions = tick.positions();
         if positions.is_empty() {
             break;
         }
         let cancelled = {
-            let (ownership, board, index) = (&lane.ownership, &lane.board, lane.index);
+            let (ownership, board, index) = (&committer.ownership, &committer.board, committer.index);
             let positions = &positions;
             move || {
-                board.lane_turned(index);
+                board.commit_turned(index);
                 has_to_go(ownership, positions)
             }
         };
         let Some(fence) = &snapshot.fence else {
             if cancelled() {
-                drop_what_has_to_go(lane, &positions);
+                committer.lose_what_has_to_go(&mut tick);
             }
-            lane.ownership.wait_for_news(&snapshot, AGAIN);
+            committer.ownership.wait_for_news(&snapshot, AGAIN);
             continue;
         };
-        match lane.sink.commit(&lane.outputs, &positions, fence, &cancelled) {
+        match committer.sink.commit(&tick.outputs, &positions, fence, &cancelled) {
             Ok(()) => {
-                acknowledged(lane, &positions, began);
+                acknowledged(committer, &mut tick, began);
                 break;
             }
             Err(CommitError::InDoubt(reason)) => {
                 let message = format!("a commit was not answered ({reason}); asking what became of it");
-                lane.board.problem("commit", "CommitInDoubt", &message);
-                if is_visible(lane) {
-                    let positions = lane.positions();
-                    acknowledged(lane, &positions, began);
+                committer.board.problem("commit", "CommitInDoubt", &message);
+                if is_visible(committer, &mut tick) {
+                    acknowledged(committer, &mut tick, began);
                     break;
                 }
             }
-            Err(CommitError::Lost) => drop_what_has_to_go(lane, &positions),
+            Err(CommitError::Lost) => committer.lose_what_has_to_go(&mut tick),
             Err(error) => {
                 let message = format!("{error}; the same tick is sent again, nothing is lost");
-                lane.board.problem("commit", "CommitAborted", &message);
-                lane.board.lane_turned(lane.index);
-                if has_to_go(&lane.ownership, &positions) {
-                    drop_what_has_to_go(lane, &positions);
+                committer.board.problem("commit", "CommitAborted", &message);
+                if has_to_go(&committer.ownership, &positions) {
+                    committer.lose_what_has_to_go(&mut tick);
                 }
-                lane.ownership.wait_for_news(&snapshot, AGAIN);
+                committer.ownership.wait_for_news(&snapshot, AGAIN);
             }
         }
     }
-    lane.outputs.clear();
-    lane.last_commit = Instant::now();
+    let mut outputs = tick.outputs;
+    outputs.clear();
+    committer.fold.say(Word::Settled(outputs));
 }
 
 /// Settles a doubt: asks until there is an answer, for a tick that may be visible is never sent again on a guess.
 /// Partitions that are being taken away leave the tick; the doubt about the others stays.
-fn is_visible<S: Source, K: Sink>(lane: &mut Lane<S, K>) -> bool {
+fn is_visible<K: Sink>(committer: &mut Committer<K>, tick: &mut Tick) -> bool {
     // What became visible must be counted here, also when the partitions are being taken away: their next owner goes on
     // behind it.
     let patience = Instant::now() + SETTLE;
     loop {
-        let positions = lane.positions();
+        let positions = tick.positions();
         if positions.is_empty() {
             return false;
         }
         let given_up = {
-            let (ownership, board, index) = (&lane.ownership, &lane.board, lane.index);
+            let (ownership, board, index) = (&committer.ownership, &committer.board, committer.index);
             let positions = &positions;
             move || {
-                board.lane_turned(index);
+                board.commit_turned(index);
                 ownership.is_over() || (has_to_go(ownership, positions) && Instant::now() > patience)
             }
         };
-        match lane.sink.committed(&partitions(&positions), &given_up) {
-            Ok(committed) => return settle(lane, &positions, &committed),
-            Err(_) if given_up() => drop_what_has_to_go(lane, &positions),
-            Err(_) => lane.ownership.wait_for_news(&lane.ownership.snapshot(), AGAIN),
+        match committer.sink.committed(&partitions(&positions), &given_up) {
+            Ok(committed) => return settle(committer, tick, &committed),
+            Err(_) if given_up() => committer.lose_what_has_to_go(tick),
+            Err(_) => committer.ownership.wait_for_news(&committer.ownership.snapshot(), AGAIN),
         }
     }
 }
 
 /// After a doubt: true if the tick is visible. Shards whose position fits neither its start nor its end start again.
-fn settle<S: Source, K: Sink>(lane: &mut Lane<S, K>, positions: &[Position], committed: &[Position]) -> bool {
-    if positions.iter().all(|position| committed.contains(position)) {
+fn settle<K: Sink>(committer: &Committer<K>, tick: &mut Tick, committed: &[Position]) -> bool {
+    if tick.positions().iter().all(|position| committed.contains(position)) {
         return true;
     }
-    for position in positions {
-        let start = lane.shards.get(&position.partition).map(|held| held.committed);
-        let found = committed.iter().find(|c| c.partition == position.partition).map(|c| c.next_offset);
-        if start != found {
-            lane.ownership.ask(Request::Restart(position.partition));
-            lane.drop_shard(position.partition);
-        }
-    }
+    let found = |partition| committed.iter().find(|c| c.partition == partition).map(|c| c.next_offset);
+    let shares = tick.shares.iter();
+    let unknown: Vec<i32> =
+        shares.filter(|share| found(share.partition) != Some(share.start)).map(|share| share.partition).collect();
+    unknown.iter().for_each(|partition| committer.ownership.ask(Request::Restart(*partition)));
+    committer.lose(tick, unknown);
     false
 }
 
-fn acknowledged<S: Source, K: Sink>(lane: &mut Lane<S, K>, positions: &[Position], began: Instant) {
-    for position in positions {
-        if let Some(held) = lane.shards.get_mut(&position.partition) {
-            held.committed = position.next_offset;
+fn acknowledged<K: Sink>(committer: &Committer<K>, tick: &mut Tick, began: Instant) {
+    let reports = tick.shares.drain(..).map(|share| share.report).collect();
+    committer.board.committed(&tick.outputs, reports, began.elapsed());
+    committer.board.clear("commit");
+    committer.board.clear("broker");
+}
+
+impl<K: Sink> Committer<K> {
+    /// Takes shards out of a tick and says so: the open tick must not hold anything of them either.
+    fn lose(&self, tick: &mut Tick, partitions: Vec<i32>) {
+        for partition in partitions {
+            if let Some(share) = tick.forget(partition) {
+                self.fold.say(Word::Lost { partition, epoch: share.epoch });
+            }
         }
     }
-    lane.board.committed(&lane.outputs, lane.reports(positions), began.elapsed());
-    lane.board.clear("commit");
-    lane.board.clear("broker");
+
+    fn lose_what_has_to_go(&self, tick: &mut Tick) {
+        let snapshot = self.ownership.snapshot();
+        let is_over = self.ownership.is_over();
+        let mut going = partitions(&tick.positions());
+        going.retain(|partition| is_over || snapshot.draining.contains(partition));
+        if is_over {
+            let records: u64 = going.iter().map(|partition| tick.outputs.tally(*partition).records()).sum();
+            warn!(records, "stopping without a commit of the last tick: its records are read again by the next worker");
+        }
+        self.lose(tick, going);
+    }
 }
 
 fn partitions(positions: &[Position]) -> Vec<i32> {
@@ -147,21 +197,6 @@ fn partitions(positions: &[Position]) -> Vec<i32> {
 fn has_to_go<F>(ownership: &Ownership<F>, positions: &[Position]) -> bool {
     let draining = &ownership.snapshot().draining;
     ownership.is_over() || positions.iter().any(|position| draining.contains(&position.partition))
-}
-
-fn drop_what_has_to_go<S: Source, K: Sink>(lane: &mut Lane<S, K>, positions: &[Position]) {
-    let (over, snapshot) = (lane.ownership.is_over(), lane.ownership.snapshot());
-    let goes = |partition: &i32| over || snapshot.draining.contains(partition);
-    let partitions: Vec<i32> = partitions(positions).into_iter().filter(goes).collect();
-    if over {
-        let tallies = lane.outputs.tallies();
-        let records: u64 = partitions.iter().filter_map(|partition| tallies.get(partition)).map(Tally::records).sum();
-        warn!(
-            records,
-            "stopped before the broker acknowledged the last records; the next worker begins with them, nothing is lost"
-        );
-    }
-    partitions.into_iter().for_each(|partition| lane.drop_shard(partition));
 }
 
 #[cfg(test)]

@@ -1,10 +1,22 @@
-//! A lane: the thread that owns some of the worker's shards and turns them, tick after tick.
+//! A lane: two threads that own some of the worker's shards and turn them, tick after tick. The fold thread, here, takes
+//! and folds; the commit thread makes visible what it hands over.
+//!
+//! ```text
+//! fold    │ fold n │ fold n+1       │ fold n+2     │
+//! commit           │ commit n │     │ commit n+1 │
+//! ```
+//! At most one tick is in flight while the next one is folded, and that one is handed over only when the former is
+//! settled. A shard that is lost to the tick in flight is lost to the open one too, so none is ever visible without
+//! those before it.
 //!
 //! Nothing here is shared but the mailbox, the snapshot and the board: no lock is held while records are folded.
-//! Assignments and revocations are taken between ticks only, so a tick is always whole.
+//! A revocation takes its shards out of the open tick at once; it is answered when the tick in flight holds nothing of
+//! them either.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use faultline_crds::WorkerConfig;
@@ -12,36 +24,43 @@ use tracing::info;
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
+use crate::commit::{self, Committer};
 use crate::decide::Severity;
 use crate::outputs::Outputs;
 use crate::ownership::{Epoch, Mail, Ownership, Request};
 use crate::pipeline::{self, Scratch, Trip};
-use crate::ports::{Position, Sink, Source};
+use crate::ports::{Sink, Source};
 use crate::score::Calibration;
 use crate::shard::Shard;
 use crate::status::{Board, PartitionState, PartitionStatus, Rate, ShardReport};
+use crate::take::IDLE;
+use crate::tick::{FoldEnd, Gone, Share};
 
 /// A stalled partition is tried again after this long first …
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// … and at most after this long.
 const LAST_RETRY: Duration = Duration::from_secs(300);
 
-/// What a lane works with.
-pub(crate) struct Lane<S, K: Sink> {
+/// What the fold thread of a lane works with.
+pub(crate) struct Lane<S, F> {
     pub(crate) index: usize,
     pub(crate) config: Arc<WorkerConfig>,
     pub(crate) source: S,
-    pub(crate) sink: K,
-    pub(crate) ownership: Arc<Ownership<K::Fence>>,
+    pub(crate) ownership: Arc<Ownership<F>>,
     pub(crate) board: Arc<Board>,
     pub(crate) new_clock: Box<dyn Fn() -> Box<dyn Clock> + Send>,
     pub(crate) shards: BTreeMap<i32, Held>,
     pub(crate) scratch: Scratch,
+    /// What the open tick writes.
     pub(crate) outputs: Outputs,
-    pub(crate) last_commit: Instant,
+    pub(crate) commits: FoldEnd,
+    /// When the last tick was handed over.
+    pub(crate) handed_over: Instant,
     /// Records taken in this tick.
     pub(crate) records: usize,
-    pub(crate) stopping: bool,
+    /// Revocations that are answered when the tick in flight holds nothing of their partitions.
+    pub(crate) releases: Vec<(Vec<i32>, Sender<()>)>,
+    pub(crate) stopping: Arc<AtomicBool>,
 }
 
 /// A shard and what the lane knows about its reading.
@@ -51,7 +70,7 @@ pub(crate) struct Held {
     clock: Box<dyn Clock>,
     // The clock's second of this tick.
     second: i64,
-    /// The position of the last acknowledged commit.
+    /// Where the open tick began: up to here everything is committed, or on its way in the tick in flight.
     pub(crate) committed: i64,
     /// Why it stands still, if it does.
     pub(crate) stall: Option<Stall>,
@@ -69,13 +88,49 @@ pub(crate) struct Stall {
     restart: bool,
 }
 
-impl<S: Source, K: Sink> Lane<S, K> {
+impl<S: Source, F> Lane<S, F> {
+    /// Looks after what comes from the other threads: what became of the tick in flight, for which it waits at most
+    /// `wait`, and the mailbox.
+    pub(crate) fn attend(&mut self, wait: Duration) {
+        self.hear(wait);
+        self.read_mail();
+        let commits = &self.commits;
+        self.releases.retain(|(partitions, done)| {
+            let held = partitions.iter().any(|partition| commits.holds(*partition));
+            if !held {
+                // The control thread may be gone already; then nobody waits anyway.
+                let _ = done.send(());
+            }
+            held
+        });
+        self.board.fold_turned(self.index);
+    }
+
+    fn hear(&mut self, mut wait: Duration) {
+        loop {
+            match self.commits.hear(wait) {
+                Ok(Some((partition, epoch))) => {
+                    if self.shards.get(&partition).is_some_and(|held| held.epoch == epoch) {
+                        self.drop_shard(partition);
+                    }
+                }
+                Ok(None) => return,
+                // The commit thread has panicked: this one ends too, and the panic goes on where both are joined.
+                Err(Gone) => return self.stopping.store(true, Ordering::Relaxed),
+            }
+            wait = Duration::ZERO;
+        }
+    }
+
     /// Takes what the control thread has put into the mailbox.
-    pub(crate) fn read_mail(&mut self) {
+    fn read_mail(&mut self) {
         while let Some(mail) = self.ownership.collect(self.index) {
             match mail {
                 Mail::Adopt { partition, epoch, offset, taken } => {
+                    // What the open tick holds of it from an assignment before this one is read again.
+                    self.drop_shard(partition);
                     self.adopt(partition, epoch, offset);
+                    self.shards.get_mut(&partition).into_iter().for_each(Held::begin_tick);
                     // The control thread may be gone already; then nobody reads anyway.
                     let _ = taken.send(partition);
                 }
@@ -86,12 +141,16 @@ impl<S: Source, K: Sink> Lane<S, K> {
                     }
                 }
                 Mail::Release { partitions, done } => {
-                    self.shards.retain(|partition, _| !partitions.contains(partition));
-                    let _ = done.send(());
+                    partitions.iter().for_each(|partition| self.drop_shard(*partition));
+                    self.releases.push((partitions, done));
                 }
-                Mail::Stop => self.stopping = true,
+                Mail::Stop => self.stopping.store(true, Ordering::Relaxed),
             }
         }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     fn adopt(&mut self, partition: i32, epoch: Epoch, offset: i64) {
@@ -121,7 +180,8 @@ impl<S: Source, K: Sink> Lane<S, K> {
 
     /// Lets time go on in partitions that have been read to their end: by the clock, as no record says so.
     pub(crate) fn turn_silent_shards(&mut self, turn: fn(&mut Shard, &mut Scratch, &mut Outputs)) {
-        if self.records > 0 {
+        // What they write would have to wait for the tick in flight, and records that arrive meanwhile with it.
+        if self.records > 0 || self.commits.is_busy() {
             return;
         }
         for (partition, held) in &mut self.shards {
@@ -133,11 +193,13 @@ impl<S: Source, K: Sink> Lane<S, K> {
     }
 
     /// Samples each shard's clock, once per tick, and tries stalled partitions again whose time has come.
-    pub(crate) fn begin_tick(&mut self) {
-        let now = Instant::now();
+    pub(crate) fn begin_tick(&mut self, now: Instant) {
         for (partition, held) in &mut self.shards {
-            held.second = held.clock.second(held.shard.greatest_timestamp_ms());
-            held.shard.begin_tick(held.second);
+            held.begin_tick();
+            // Where it goes on is known when the tick in flight is settled.
+            if self.commits.holds(*partition) {
+                continue;
+            }
             // It stands still until the client has gone back: what is queued lies behind the shard's position.
             if let Some(stall) = held.stall.as_mut().filter(|stall| !stall.asked && now >= stall.retry_at) {
                 stall.asked = true;
@@ -150,31 +212,61 @@ impl<S: Source, K: Sink> Lane<S, K> {
         }
     }
 
-    /// Positions that a commit has to carry: shards that moved, or wrote something without moving.
-    pub(crate) fn positions(&self) -> Vec<Position> {
+    /// Hands the open tick to the commit thread, if there is anything in it. Waits for the former tick first: what is lost
+    /// to that one must not be in this one.
+    pub(crate) fn hand_over(&mut self) {
+        let moved = |held: &Held| held.shard.next_offset() > held.committed;
+        if self.shards.values().any(moved) || !self.outputs.is_empty() {
+            self.settle();
+            let shares = self.shares();
+            if !shares.is_empty() {
+                self.handed_over = Instant::now();
+                if let Err(Gone) = self.commits.hand_over(&mut self.outputs, shares) {
+                    self.stopping.store(true, Ordering::Relaxed);
+                }
+                return;
+            }
+        }
+        self.outputs.clear();
+    }
+
+    /// Waits until no tick is in flight.
+    pub(crate) fn settle(&mut self) {
+        while self.commits.is_busy() {
+            self.attend(IDLE);
+        }
+    }
+
+    /// What the open tick holds: shards that moved, or wrote something without moving.
+    fn shares(&mut self) -> Vec<Share> {
         let wrote = self.outputs.records();
         self.shards
-            .iter()
+            .iter_mut()
             .filter(|(partition, held)| {
                 held.shard.next_offset() > held.committed || wrote.iter().any(|record| record.partition == **partition)
             })
-            .map(|(partition, held)| Position { partition: *partition, next_offset: held.shard.next_offset() })
+            .map(|(partition, held)| {
+                let start = held.committed;
+                held.committed = held.shard.next_offset();
+                Share { partition: *partition, epoch: held.epoch, start, end: held.committed, report: held.report() }
+            })
             .collect()
     }
 
-    /// Drops a shard and what the tick holds of it: its owner does it again.
-    pub(crate) fn drop_shard(&mut self, partition: i32) {
-        self.shards.remove(&partition);
-        self.outputs.forget_partition(partition);
-    }
-
-    /// What the board says of the shards of a tick.
-    pub(crate) fn reports(&self, positions: &[Position]) -> Vec<ShardReport> {
-        positions.iter().filter_map(|position| self.shards.get(&position.partition)).map(Held::report).collect()
+    /// Drops a shard and what the open tick holds of it: its owner does it again.
+    fn drop_shard(&mut self, partition: i32) {
+        if self.shards.remove(&partition).is_some() {
+            self.outputs.forget_partition(partition);
+        }
     }
 }
 
 impl Held {
+    fn begin_tick(&mut self) {
+        self.second = self.clock.second(self.shard.greatest_timestamp_ms());
+        self.shard.begin_tick(self.second);
+    }
+
     /// Stops at the offset it is at; the partition is not fetched until the pause is over.
     pub(crate) fn stop<F>(&mut self, reason: &str, message: &str, ownership: &Ownership<F>, board: &Board) {
         ownership.ask(Request::Pause(self.shard.partition()));
@@ -190,7 +282,6 @@ impl Held {
         board.stalled(self.shard.partition(), reason, message);
         self.stall = Some(Stall { retry_at: Instant::now() + self.backoff.next_pause(), asked: false, restart });
         self.recovering = true;
-        board.shard(self.report());
     }
 
     /// A record went through: whatever stopped the shard before is over.
@@ -204,9 +295,10 @@ impl Held {
         ShardReport {
             status: PartitionStatus {
                 partition: self.shard.partition(),
-                state: if self.stall.is_some() { PartitionState::Stalled } else { PartitionState::Running },
-                next_offset: self.committed,
+                // The board knows whether it stands still, and where the source ends.
+                state: PartitionState::Running,
                 lag: None,
+                next_offset: self.committed,
                 watermark_ms: self.shard.watermark_ms(),
                 keys: self.shard.keys() as u64,
                 evicted_keys: self.shard.evicted_keys(),
@@ -224,20 +316,27 @@ fn rates(model: &Calibration) -> impl Iterator<Item = Rate> {
     })
 }
 
-/// Turns until it is told to stop; the last tick is committed before it ends.
-pub(crate) fn run<S: Source, K: Sink>(mut lane: Lane<S, K>) {
-    lane.sink.prepare(&|| {
-        lane.board.lane_turned(lane.index);
-        lane.ownership.is_called_back(lane.index)
+/// Turns until it is told to stop; the last ticks are committed before it ends.
+pub(crate) fn run<S: Source, K: Sink + Send>(lane: Lane<S, K::Fence>, committer: Committer<K>)
+where
+    K::Fence: Send + Sync,
+{
+    let (index, ownership) = (lane.index, Arc::clone(&lane.ownership));
+    std::thread::scope(|scope| {
+        scope.spawn(move || commit::run(committer));
+        turn(lane);
     });
-    while !lane.stopping {
-        lane.read_mail();
-        pipeline::tick(&mut lane);
-        lane.board.lane_turned(lane.index);
-    }
     // Whatever the lane owned is gone with it; a revocation must not wait for it.
-    lane.shards.clear();
-    lane.ownership.close(lane.index);
+    ownership.close(index);
+}
+
+/// The life of the fold thread. The commit thread ends when this one has let go of the lane.
+fn turn<S: Source, F>(mut lane: Lane<S, F>) {
+    while !lane.is_stopping() {
+        lane.attend(Duration::ZERO);
+        pipeline::tick(&mut lane);
+    }
+    lane.settle();
 }
 
 /// A trip, said for people.

@@ -21,6 +21,7 @@ pub mod keep;
 pub mod restore;
 pub mod clock;
 mod lane;
+mod tick;
 mod ownership;
 mod control;
 mod worker;

@@ -145,11 +145,6 @@ impl<F> Ownership<F> {
         !mailbox.closed
     }
 
-    /// Whether somebody waits for a lane to let go of something.
-    pub(crate) fn is_called_back(&self, lane: usize) -> bool {
-        lock(&self.mailboxes[lane]).mails.iter().any(|mail| matches!(mail, Mail::Release { .. } | Mail::Stop))
-    }
-
     /// Takes the oldest mail of a lane.
     pub(crate) fn collect(&self, lane: usize) -> Option<Mail> {
         lock(&self.mailboxes[lane]).mails.pop_front()

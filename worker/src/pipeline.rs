@@ -1,7 +1,8 @@
 //! The order of the steps; no other file knows it.
 //!
 //! ```text
-//! tick:  take ► fold each record ► set off the timers of silent partitions ► commit
+//! fold thread:    take ► fold each record ► set off the timers of silent partitions ► hand over ─┐
+//! commit thread:                                             commit the tick before it … this one ◄┘
 //!
 //! fold:  take ─► decode ────────► window ─────────► score ─► decide ─► emit ─► commit
 //!                  ├ dead letter    ├ late            │        │         └ result, alert
@@ -19,17 +20,17 @@
 mod scratch;
 
 use std::mem::take;
+use std::time::Instant;
 
 use faultline_features::recycle;
 
-use crate::commit::commit;
 use crate::decide::decide;
 use crate::decode::{Slots, decode};
 use crate::emit::emit;
 use crate::lane::Lane;
 use crate::outcome::{Ended, Outcome};
 use crate::outputs::Outputs;
-use crate::ports::{RawEvent, Sink, Source};
+use crate::ports::{RawEvent, Source};
 use crate::score::score;
 use crate::shard::{Shard, open, reopen, set_off_timers};
 use crate::take::take as take_records;
@@ -39,12 +40,15 @@ pub use crate::shard::Trip;
 pub use scratch::Scratch;
 pub(crate) use scratch::Work;
 
-/// One tick of a lane.
-pub(crate) fn tick<S: Source, K: Sink>(lane: &mut Lane<S, K>) {
-    lane.begin_tick();
+/// One tick of a lane, up to its hand-over: the commit thread does the rest while the next one is folded.
+pub(crate) fn tick<S: Source, F>(lane: &mut Lane<S, F>) {
+    lane.begin_tick(Instant::now());
+
     take_records(lane, fold);
+
     lane.turn_silent_shards(turn);
-    commit(lane);
+
+    lane.hand_over();
 }
 
 /// Folds one record into its shard: all `steps` between take and commit. Counts the outcome and moves the shard's

@@ -18,7 +18,7 @@ use crate::outcome::{Class, Tally};
 use crate::outputs::Outputs;
 use crate::ownership::lock;
 
-/// A lane or the control thread that has not turned for this long is not alive.
+/// A lane's thread or the control thread that has not turned for this long is not alive.
 pub const TURN_LIMIT: Duration = Duration::from_secs(30);
 /// One and the same trouble is logged again only after this long.
 const REPEAT: Duration = Duration::from_secs(30);
@@ -33,7 +33,7 @@ pub struct Status {
     pub identity: String,
     /// Starting, Running, Stopping or Stopped.
     pub phase: Phase,
-    /// Every owned partition is read, and every lane has turned within 30 s.
+    /// Every owned partition is read, and every thread of the lanes has turned within 30 s.
     pub available: bool,
     /// Committed outcomes since the start of this worker.
     #[serde(flatten)]
@@ -167,7 +167,7 @@ pub struct Rate {
 pub struct Board {
     identity: String,
     state: Mutex<State>,
-    // Milliseconds since `started` of the last turn: the control thread, then the lanes.
+    // Milliseconds since `started` of the last turn: the control thread, then each lane's fold and commit threads.
     turns: Vec<AtomicU64>,
     started: Instant,
 }
@@ -213,7 +213,7 @@ impl Board {
                 commits: histogram(2),
                 pace: Pace { at: Instant::now(), records: 0, per_second: 0.0 },
             }),
-            turns: (0..=lanes).map(|_| AtomicU64::new(0)).collect(),
+            turns: (0..=2 * lanes).map(|_| AtomicU64::new(0)).collect(),
             started: Instant::now(),
         }
     }
@@ -223,9 +223,14 @@ impl Board {
         self.turned(0);
     }
 
-    /// A lane is alive: it completed a turn, or waits with open eyes.
-    pub fn lane_turned(&self, lane: usize) {
-        self.turned(lane + 1);
+    /// A lane's fold thread is alive: it completed a turn, or waits with open eyes.
+    pub fn fold_turned(&self, lane: usize) {
+        self.turned(2 * lane + 1);
+    }
+
+    /// A lane's commit thread is alive: likewise.
+    pub fn commit_turned(&self, lane: usize) {
+        self.turned(2 * lane + 2);
     }
 
     fn turned(&self, thread: usize) {
@@ -263,7 +268,7 @@ impl Board {
         lock(&self.state).dropped += count;
     }
 
-    /// A partition was taken over or stalled.
+    /// A partition was taken over.
     pub fn shard(&self, report: ShardReport) {
         lock(&self.state).take(report);
     }
@@ -338,6 +343,10 @@ impl Board {
         for partition in &mut partitions {
             let end = state.ends.get(&partition.partition);
             partition.lag = end.map(|end| (end - partition.next_offset).max(0) as u64);
+            // Ticks that were folded before the partition stopped become visible after it: they do not say.
+            if state.problems.contains_key(&partition_topic(partition.partition)) {
+                partition.state = PartitionState::Stalled;
+            }
         }
         let running = partitions.iter().all(|partition| partition.state == PartitionState::Running);
         Status {
@@ -410,4 +419,50 @@ fn quantiles(histogram: &Histogram<u64>) -> Option<Quantiles> {
         p99: at(0.99),
         max: histogram.max() as f64,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_thread_turns_for_itself() {
+        let board = Board::new("default.p", 2);
+        let turns: [&dyn Fn(); 5] = [
+            &|| board.control_turned(),
+            &|| board.fold_turned(0),
+            &|| board.commit_turned(0),
+            &|| board.fold_turned(1),
+            &|| board.commit_turned(1),
+        ];
+        board.turns.iter().for_each(|turn| turn.store(u64::MAX, Ordering::Relaxed));
+        let unseen = || board.turns.iter().filter(|turn| turn.load(Ordering::Relaxed) == u64::MAX).count();
+        for (index, turn) in turns.into_iter().enumerate() {
+            turn();
+            assert_eq!(unseen(), 4 - index, "one thread does not hide that another one hangs");
+        }
+    }
+
+    #[test]
+    fn a_tick_that_becomes_visible_late_does_not_hide_that_its_partition_stopped() {
+        let board = Board::new("default.p", 1);
+        let report = || ShardReport {
+            status: PartitionStatus {
+                partition: 3,
+                state: PartitionState::Running,
+                next_offset: 8,
+                lag: None,
+                watermark_ms: None,
+                evicted_keys: 0,
+                keys: 0,
+                state_bytes: 0,
+            },
+            calibration: Vec::new(),
+        };
+        board.stalled(3, "Trip", "stopped before offset 8");
+        board.committed(&Outputs::new(), vec![report()], Duration::ZERO);
+        assert_eq!(board.status().partitions[0].state, PartitionState::Stalled);
+        board.resumed(3);
+        assert_eq!(board.status().partitions[0].state, PartitionState::Running);
+    }
 }

@@ -1,4 +1,4 @@
-//! The first step: takes what is queued and hands each record on, until the tick is due.
+//! The first step: takes what is queued and hands each record on, until the tick is due and can be handed over.
 
 use std::time::{Duration, Instant};
 
@@ -8,26 +8,35 @@ use crate::lane::{Lane, trip_message};
 use crate::outcome::Outcome;
 use crate::outputs::Outputs;
 use crate::pipeline::{Scratch, Trip};
-use crate::ports::{RawEvent, Sink, Source, Taken};
+use crate::ports::{RawEvent, Source, Taken};
 use crate::shard::Shard;
 
-/// An idle lane looks into its mailbox this often.
-const IDLE: Duration = Duration::from_millis(20);
-/// A tick is committed at the latest with this many records …
+/// A lane looks into its mailbox this often, whatever it waits for …
+pub(crate) const IDLE: Duration = Duration::from_millis(20);
+/// … and a tick that is due looks this often whether the former one is settled. The client counts in milliseconds.
+const LOOK: Duration = Duration::from_millis(1);
+/// A tick takes no more than this many records …
 const MOST_RECORDS: usize = 20_000;
-/// … or this many bytes of outputs, so that a transaction stays short.
+/// … and this many bytes of outputs, so that a transaction stays short …
 const MOST_BYTES: usize = 8 << 20;
+/// … and, when it is due and the former one is not settled, for no longer than this: the shards' clocks are sampled when
+/// it begins, in whole seconds.
+const STRETCH: Duration = Duration::from_secs(1);
 
 /// Folds one record into its shard.
 pub(crate) type Fold = fn(&mut Shard, &RawEvent<'_>, &mut Scratch, &mut Outputs) -> Result<Outcome, Trip>;
 
-/// Takes records until the commit interval is over or the tick is full.
-pub(crate) fn take<S: Source, K: Sink>(lane: &mut Lane<S, K>, fold: Fold) {
-    let due = lane.last_commit + Duration::from_millis(lane.config.delivery.commit_interval_ms);
+/// Takes records until the commit interval is over and the former tick is settled, or the tick is full, or nothing comes.
+pub(crate) fn take<S: Source, F>(lane: &mut Lane<S, F>, fold: Fold) {
+    let due = lane.handed_over + Duration::from_millis(lane.config.delivery.commit_interval_ms);
+    let latest = due.max(Instant::now() + STRETCH);
     lane.records = 0;
     let mut dropped = 0;
     loop {
-        let wait = if lane.records == 0 { IDLE } else { due.saturating_duration_since(Instant::now()) };
+        let wait = match lane.records {
+            0 => IDLE,
+            _ => due.saturating_duration_since(Instant::now()).clamp(LOOK, IDLE),
+        };
         let Lane { source, shards, scratch, outputs, ownership, board, records, .. } = lane;
         let taken = source.take(wait, &mut |taken| match taken {
             Taken::Record(raw) => {
@@ -63,8 +72,11 @@ pub(crate) fn take<S: Source, K: Sink>(lane: &mut Lane<S, K>, fold: Fold) {
                 }
             },
         });
-        let full = lane.records >= MOST_RECORDS || lane.outputs.len() >= MOST_BYTES;
-        if full || Instant::now() >= due || (taken == 0 && lane.records == 0) {
+        lane.attend(Duration::ZERO);
+        let now = Instant::now();
+        let full = lane.records >= MOST_RECORDS || lane.outputs.len() >= MOST_BYTES || now >= latest;
+        let nothing_came = taken == 0 && lane.records == 0;
+        if full || nothing_came || lane.is_stopping() || (now >= due && !lane.commits.is_busy()) {
             break;
         }
     }

@@ -28,12 +28,14 @@ use crate::adapters::kafka_start::Starter;
 use crate::adapters::kafka_topics::{KafkaTopics, Layout};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, RecordsClock, WallClock};
+use crate::commit::Committer;
 use crate::control::Control;
 use crate::lane::{self, Lane};
 use crate::outputs::Outputs;
 use crate::ownership::{Mail, Ownership};
 use crate::pipeline::Scratch;
 use crate::status::{Board, Phase, Status};
+use crate::tick;
 
 /// A thread that has not turned for this long hangs inside the client; the process ends rather than stay so.
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -213,8 +215,8 @@ impl Running {
         for (index, source) in queues.into_iter().enumerate() {
             let sink =
                 KafkaSink::new(self.sink_config(index, &layout), Arc::clone(&consumer)).map_err(StopError::Client)?;
-            let lane = self.lane(index, source, sink, &ownership);
-            lanes.push(std::thread::spawn(move || lane::run(lane)));
+            let (lane, committer) = self.lane(index, source, sink, &ownership);
+            lanes.push(std::thread::spawn(move || lane::run(lane, committer)));
         }
         let (requests, to_start) = channel();
         let (started, starts) = channel();
@@ -289,7 +291,10 @@ impl Running {
     /// Before the lanes exist they count as turning.
     fn alive(&self) {
         self.board.control_turned();
-        (0..self.lanes).for_each(|lane| self.board.lane_turned(lane));
+        for lane in 0..self.lanes {
+            self.board.fold_turned(lane);
+            self.board.commit_turned(lane);
+        }
     }
 
     fn group_settings(&self) -> ClientConfig {
@@ -346,13 +351,22 @@ impl Running {
         source: S,
         sink: K,
         ownership: &Arc<Ownership<K::Fence>>,
-    ) -> Lane<S, K> {
+    ) -> (Lane<S, K::Fence>, Committer<K>) {
         let clock = self.options.clock;
-        Lane {
+        let (commits, fold) = tick::connect();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let committer = Committer {
+            index,
+            sink,
+            ownership: Arc::clone(ownership),
+            board: Arc::clone(&self.board),
+            fold,
+            stopping: Arc::clone(&stopping),
+        };
+        let lane = Lane {
             index,
             config: Arc::clone(&self.config),
             source,
-            sink,
             ownership: Arc::clone(ownership),
             board: Arc::clone(&self.board),
             new_clock: Box::new(move || -> Box<dyn Clock> {
@@ -364,10 +378,13 @@ impl Running {
             shards: std::collections::BTreeMap::new(),
             scratch: Scratch::default(),
             outputs: Outputs::new(),
-            last_commit: Instant::now(),
+            commits,
+            handed_over: Instant::now(),
             records: 0,
-            stopping: false,
-        }
+            releases: Vec::new(),
+            stopping,
+        };
+        (lane, committer)
     }
 }
 
