@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use faultline_worker::adapters::development_broker::DevelopmentBroker;
 use faultline_worker::adapters::kafka_client::client_config;
-use faultline_worker::{ClockKind, Options};
+use faultline_worker::{ClockKind, Disagreement, Options};
 use rdkafka::ClientConfig;
 
 use self::input::{Input, Wanted};
@@ -137,6 +137,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         // Where this machine stands is no zone of the brokers.
         rack: None,
         development: embedded.is_some(),
+        disagreement: Disagreement::Stop,
     };
     let accounting = if found == Found::Filled { Accounting::AtLeast } else { Accounting::Exact };
     let session = Session { config, client, options, input, speed: arguments.speed, accounting, stop };

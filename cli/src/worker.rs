@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use faultline_worker::{ClockKind, Options};
+use faultline_worker::{ClockKind, Disagreement, Options};
 use tracing::info;
 
 use crate::failure::{Failure, chain};
@@ -47,6 +47,12 @@ pub(crate) struct Arguments {
     /// Take the time from the events, not from the clock on the wall: for recorded or generated streams
     #[arg(long)]
     event_clock: bool,
+    /// Where state and committed offset do not belong together: delete the state, go on at the offset with empty windows
+    #[arg(long, conflicts_with = "trust_marker")]
+    reset_state: bool,
+    /// Where state and committed offset do not belong together: go on where the state ends
+    #[arg(long)]
+    trust_marker: bool,
     /// Logs as JSON, one object per line
     #[arg(long)]
     log_json: bool,
@@ -71,6 +77,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         secrets: arguments.secrets.clone(),
         rack: arguments.rack.clone(),
         development: false,
+        disagreement: match (arguments.reset_state, arguments.trust_marker) {
+            (true, _) => Disagreement::ResetState,
+            (false, true) => Disagreement::TrustMarker,
+            (false, false) => Disagreement::Stop,
+        },
     };
     let worker = faultline_worker::start(Arc::new(ready.config), options)
         .map_err(|error| Failure::usage(format!("failed to start the worker: {}", chain(&error))))?;

@@ -112,6 +112,7 @@ const PIPELINE: &[(Class, &[&str])] = &[
             "spec.outputs.topics.retention",
             "spec.delivery.guarantee",
             "spec.delivery.commitInterval",
+            "spec.delivery.maxRecoveryTime",
         ],
     ),
     (
@@ -151,7 +152,6 @@ const PIPELINE: &[(Class, &[&str])] = &[
             "spec.decision.severities.critical.perDay",
             "spec.decision.whenModelUnavailable",
             "spec.outputs.topics.strimzi",
-            "spec.delivery.maxRecoveryTime",
             "spec.cache",
             "spec.gateway",
             "spec.notifications",

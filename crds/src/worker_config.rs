@@ -359,6 +359,8 @@ pub struct Delivery {
     pub guarantee: Guarantee,
     /// Least time between two commits of a lane.
     pub commit_interval_ms: u64,
+    /// Longest replay after a crash.
+    pub max_recovery_ms: u64,
 }
 
 /// The guarantee of delivery.

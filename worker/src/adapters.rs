@@ -8,5 +8,4 @@ pub mod kafka_native;
 pub mod kafka_past;
 mod kafka_records;
 pub(crate) mod kafka_sink;
-pub(crate) mod kafka_start;
 pub(crate) mod kafka_topics;

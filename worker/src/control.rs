@@ -1,8 +1,8 @@
-//! The control thread: the only one that polls the group consumer. It answers assignments and revocations, finds where
-//! shards start, hands them to their lanes, and publishes what is owned.
+//! The control thread: the only one that polls the group consumer. It answers assignments and revocations, has shards
+//! brought back, hands them to their lanes, and publishes what is owned.
 //!
 //! ```text
-//! assigned ─► (starter) committed offset or startFrom ─► commit a first start ─► seek ─► lane adopts ─► resume
+//! assigned ─► (crew) shard ─► seek ─► lane adopts ─► resume
 //! ```
 //! A partition stays paused until its lane has its shard. Resuming is always explicit: a pause outlives a revocation.
 
@@ -19,8 +19,8 @@ use tracing::{debug, warn};
 
 use crate::adapters::kafka_group::GroupConsumer;
 use crate::adapters::kafka_native::{self as native, GroupMetadata};
-use crate::adapters::kafka_start::Start;
-use crate::ownership::{Epoch, Mail, Ownership, Request};
+use crate::ownership::{Mail, Ownership, Request};
+use crate::restore::{Crew, Start};
 use crate::status::Board;
 
 /// How long one poll waits: everything else here happens between polls.
@@ -36,7 +36,7 @@ pub(crate) struct Control {
     pub(crate) topic: String,
     pub(crate) ownership: Arc<Ownership<Arc<GroupMetadata>>>,
     pub(crate) board: Arc<Board>,
-    pub(crate) requests: Sender<Vec<(i32, Epoch)>>,
+    pub(crate) crew: Arc<Crew>,
     pub(crate) starts: Receiver<Start>,
     pub(crate) stop: Arc<AtomicBool>,
 }
@@ -50,12 +50,11 @@ impl Control {
         while !self.stop.load(Ordering::Relaxed) {
             self.poll();
             let fresh = self.consumer.context().take_fresh();
-            if !fresh.is_empty() && self.requests.send(fresh).is_err() {
-                warn!("the thread that finds where shards start has ended");
-                return;
+            if !fresh.is_empty() {
+                self.crew.bring(fresh);
             }
             waiting.extend(self.starts.try_iter());
-            waiting.retain(|start| !self.start(start, &taken));
+            waiting = waiting.into_iter().filter_map(|start| self.start(start, &taken)).collect();
             adopted.try_iter().for_each(|partition| self.resume(partition));
             while let Some(request) = self.ownership.next_request() {
                 self.answer(request, &taken);
@@ -78,32 +77,24 @@ impl Control {
         }
     }
 
-    /// Brings a shard to its lane; true when there is nothing left to do for it here.
-    fn start(&self, start: &Start, taken: &Sender<i32>) -> bool {
+    /// Brings a shard to its lane; gives it back when that has to be tried again.
+    fn start(&self, start: Start, taken: &Sender<i32>) -> Option<Start> {
         if self.consumer.context().epoch(start.partition) != Some(start.epoch) {
-            return true;
+            return None;
         }
-        match self.prepare(start) {
-            Ok(()) => {
-                let mail = Mail::Adopt {
-                    partition: start.partition,
-                    epoch: start.epoch,
-                    offset: start.offset,
-                    taken: taken.clone(),
-                };
-                self.ownership.post(self.ownership.lane_of(start.partition), mail);
-                true
-            }
-            Err(error) => {
-                debug!(partition = start.partition, %error, "a shard cannot start yet, trying again");
-                false
-            }
+        if let Err(error) = self.prepare(&start) {
+            debug!(partition = start.partition, %error, "a shard cannot start yet, trying again");
+            return Some(start);
         }
+        let Start { partition, epoch, shard, .. } = start;
+        let mail = Mail::Adopt { partition, epoch, shard, taken: taken.clone() };
+        self.ownership.post(self.ownership.lane_of(partition), mail);
+        None
     }
 
     fn prepare(&self, start: &Start) -> Result<(), KafkaError> {
-        let position = self.position(start.partition, start.offset)?;
-        if start.first {
+        let position = self.position(start.partition, start.shard.next_offset())?;
+        if start.commits_first {
             self.consumer.commit(&position, CommitMode::Sync)?;
         }
         self.seek(position)
@@ -164,14 +155,13 @@ impl Control {
 
     fn sample(&self) {
         let owned = self.ownership.snapshot();
-        let ends: BTreeMap<i32, i64> = owned
-            .epochs
-            .keys()
-            .filter_map(|partition| {
-                let (_, high) = native::cached_watermarks(self.consumer.client(), &self.topic, *partition)?;
-                Some((*partition, high))
-            })
-            .collect();
-        self.board.ends(ends);
+        let (mut starts, mut ends) = (BTreeMap::new(), BTreeMap::new());
+        for partition in owned.epochs.keys() {
+            if let Some((low, high)) = native::cached_watermarks(self.consumer.client(), &self.topic, *partition) {
+                starts.insert(*partition, low);
+                ends.insert(*partition, high);
+            }
+        }
+        self.board.ends(starts, ends);
     }
 }

@@ -19,13 +19,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use faultline_crds::WorkerConfig;
-use tracing::info;
-
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::commit::{self, Committer};
 use crate::decide::Severity;
+use crate::fold_rate::FoldRate;
+use crate::keep::{Backlog, Keeper, Pace, keep};
 use crate::outputs::Outputs;
 use crate::ownership::{Epoch, Mail, Ownership, Request};
 use crate::pipeline::{self, Scratch, Trip};
@@ -35,11 +34,20 @@ use crate::shard::Shard;
 use crate::status::{Board, PartitionState, PartitionStatus, Rate, ShardReport};
 use crate::take::IDLE;
 use crate::tick::{FoldEnd, Gone, Share};
+use faultline_crds::WorkerConfig;
 
 /// A stalled partition is tried again after this long first …
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// … and at most after this long.
 const LAST_RETRY: Duration = Duration::from_secs(300);
+
+/// Most bytes of images of one shard in one tick.
+const MOST_IMAGE_BYTES: usize = 2 << 20;
+/// A source whose first offset comes so near to what a replay needs is about to lose it.
+const NEARLY_LOST: i64 = 10_000;
+
+/// Adds what has changed in a shard to the outputs.
+pub(crate) type Keep = fn(&mut Shard, &mut Keeper, Pace, &mut Outputs) -> Backlog;
 
 /// What the fold thread of a lane works with.
 pub(crate) struct Lane<S, F> {
@@ -53,6 +61,8 @@ pub(crate) struct Lane<S, F> {
     pub(crate) scratch: Scratch,
     /// What the open tick writes.
     pub(crate) outputs: Outputs,
+    pub(crate) keeper: Keeper,
+    pub(crate) fold_rate: FoldRate,
     pub(crate) commits: FoldEnd,
     /// When the last tick was handed over.
     pub(crate) handed_over: Instant,
@@ -72,6 +82,8 @@ pub(crate) struct Held {
     second: i64,
     /// Where the open tick began: up to here everything is committed, or on its way in the tick in flight.
     pub(crate) committed: i64,
+    /// What a restart would have to replay.
+    backlog: Backlog,
     /// Why it stands still, if it does.
     pub(crate) stall: Option<Stall>,
     /// It stood still and is being tried again.
@@ -126,10 +138,10 @@ impl<S: Source, F> Lane<S, F> {
     fn read_mail(&mut self) {
         while let Some(mail) = self.ownership.collect(self.index) {
             match mail {
-                Mail::Adopt { partition, epoch, offset, taken } => {
+                Mail::Adopt { partition, epoch, shard, taken } => {
                     // What the open tick holds of it from an assignment before this one is read again.
                     self.drop_shard(partition);
-                    self.adopt(partition, epoch, offset);
+                    self.adopt(partition, epoch, *shard);
                     self.shards.get_mut(&partition).into_iter().for_each(Held::begin_tick);
                     // The control thread may be gone already; then nobody reads anyway.
                     let _ = taken.send(partition);
@@ -153,22 +165,14 @@ impl<S: Source, F> Lane<S, F> {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    fn adopt(&mut self, partition: i32, epoch: Epoch, offset: i64) {
-        let clock = (self.new_clock)();
-        let mut shard = Shard::new(Arc::clone(&self.config), partition, offset);
-        if clock.follows_records() {
-            shard = shard.trusting_record_times();
-        }
-        info!(
-            partition,
-            offset, epoch, "shard starts cold: the state of its keys is not kept over restarts and moves yet"
-        );
+    fn adopt(&mut self, partition: i32, epoch: Epoch, shard: Shard) {
         let held = Held {
+            committed: shard.next_offset(),
             shard,
             epoch,
-            clock,
+            clock: (self.new_clock)(),
             second: 0,
-            committed: offset,
+            backlog: Backlog::default(),
             stall: None,
             recovering: false,
             backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
@@ -188,6 +192,38 @@ impl<S: Source, F> Lane<S, F> {
             if held.stall.is_none() && self.source.is_at_end(*partition) {
                 held.shard.at_end(held.second);
                 turn(&mut held.shard, &mut self.scratch, &mut self.outputs);
+            }
+        }
+    }
+
+    /// Adds what has to be remembered of the open tick.
+    pub(crate) fn keep(&mut self, keep: Keep) {
+        self.write_state(keep, false);
+    }
+
+    /// Writes every image that is not whole, tick by tick, so that the next owner replays nothing.
+    pub(crate) fn write_all_images(&mut self, keep: Keep) {
+        while !self.ownership.is_over() {
+            self.settle();
+            if self.shards.values_mut().all(|held| !held.shard.is_dirty()) {
+                return;
+            }
+            self.write_state(keep, true);
+            self.hand_over();
+        }
+    }
+
+    fn write_state(&mut self, keep: Keep, all: bool) {
+        let replay = self.fold_rate.per_second() * self.config.delivery.max_recovery_ms as f64 / 1000.0;
+        // Shards of a lane are replayed one after the other; half is left for the measure's errors.
+        let replay = replay / 2.0 / self.shards.len().max(1) as f64;
+        for (partition, held) in &mut self.shards {
+            let wrote = self.outputs.records().iter().any(|record| record.partition == *partition);
+            if held.has_moved() || wrote || held.shard.introduces() || (all && held.shard.is_dirty()) {
+                let folded = (held.shard.next_offset() - held.committed).max(0) as u64;
+                let hurry = all || held.is_nearly_lost(self.board.first_offset(*partition));
+                let pace = Pace { replay, folded, most_bytes: MOST_IMAGE_BYTES, hurry };
+                held.backlog = keep(&mut held.shard, &mut self.keeper, pace, &mut self.outputs);
             }
         }
     }
@@ -215,8 +251,7 @@ impl<S: Source, F> Lane<S, F> {
     /// Hands the open tick to the commit thread, if there is anything in it. Waits for the former tick first: what is lost
     /// to that one must not be in this one.
     pub(crate) fn hand_over(&mut self) {
-        let moved = |held: &Held| held.shard.next_offset() > held.committed;
-        if self.shards.values().any(moved) || !self.outputs.is_empty() {
+        if self.shards.values().any(Held::has_moved) || !self.outputs.is_empty() {
             self.settle();
             let shares = self.shares();
             if !shares.is_empty() {
@@ -242,9 +277,7 @@ impl<S: Source, F> Lane<S, F> {
         let wrote = self.outputs.records();
         self.shards
             .iter_mut()
-            .filter(|(partition, held)| {
-                held.shard.next_offset() > held.committed || wrote.iter().any(|record| record.partition == **partition)
-            })
+            .filter(|(partition, held)| held.has_moved() || wrote.iter().any(|record| record.partition == **partition))
             .map(|(partition, held)| {
                 let start = held.committed;
                 held.committed = held.shard.next_offset();
@@ -262,6 +295,16 @@ impl<S: Source, F> Lane<S, F> {
 }
 
 impl Held {
+    fn has_moved(&self) -> bool {
+        self.shard.next_offset() > self.committed
+    }
+
+    /// Whether the source is about to lose what a replay would need.
+    fn is_nearly_lost(&self, first_offset: Option<i64>) -> bool {
+        let low = self.committed - self.backlog.replay as i64;
+        first_offset.is_some_and(|first| self.backlog.replay > 0 && first + NEARLY_LOST > low && first > 0)
+    }
+
     fn begin_tick(&mut self) {
         self.second = self.clock.second(self.shard.greatest_timestamp_ms());
         self.shard.begin_tick(self.second);
@@ -302,6 +345,7 @@ impl Held {
                 watermark_ms: self.shard.watermark_ms(),
                 keys: self.shard.keys() as u64,
                 evicted_keys: self.shard.evicted_keys(),
+                replay: self.backlog.replay,
                 state_bytes: self.shard.state_bytes() as u64,
             },
             calibration: self.shard.calibration().flat_map(rates).collect(),
@@ -336,6 +380,7 @@ fn turn<S: Source, F>(mut lane: Lane<S, F>) {
         lane.attend(Duration::ZERO);
         pipeline::tick(&mut lane);
     }
+    lane.write_all_images(keep);
     lane.settle();
 }
 

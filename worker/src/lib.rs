@@ -20,6 +20,7 @@ pub mod state;
 pub mod keep;
 pub mod restore;
 pub mod clock;
+mod fold_rate;
 mod lane;
 mod tick;
 mod ownership;
@@ -38,5 +39,6 @@ mod metrics;
 pub mod adapters;
 
 pub use adapters::development_broker::{DevelopmentBroker, PARTITION_BYTES};
+pub use restore::Disagreement;
 pub use status::Status;
 pub use worker::{ClockKind, Options, StartError, StopError, Worker, start};

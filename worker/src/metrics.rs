@@ -200,6 +200,7 @@ mod tests {
                 keys: 31,
                 evicted_keys,
                 state_bytes: 0,
+                replay: 0,
             },
             calibration: Vec::new(),
         };

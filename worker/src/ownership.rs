@@ -12,6 +12,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::shard::Shard;
+
 /// One assignment of a partition to this worker.
 pub(crate) type Epoch = u64;
 
@@ -35,14 +37,14 @@ impl<F> Default for Snapshot<F> {
 /// What the control thread tells a lane.
 #[derive(Debug)]
 pub(crate) enum Mail {
-    /// Own this partition from this offset on. Reading resumes when `taken` is answered.
+    /// Own this partition. Reading resumes when `taken` is answered.
     Adopt {
         /// Source partition.
         partition: i32,
         /// Its assignment.
         epoch: Epoch,
-        /// First offset to read.
-        offset: i64,
+        /// The shard, which goes on at its next offset.
+        shard: Box<Shard>,
         /// Answered when the shard is there.
         taken: Sender<i32>,
     },

@@ -48,6 +48,17 @@ pub trait Past {
         each: &mut dyn FnMut(StateRecord<'_>) -> ControlFlow<()>,
     ) -> Result<u64, PastError>;
 
+    /// Deletes records of the state partition, in the order given; returns when that is certain.
+    ///
+    /// # Errors
+    /// [`PastError`] says what could not be done; some records may be deleted already.
+    fn delete_state(
+        &mut self,
+        partition: i32,
+        keys: &mut dyn Iterator<Item = Vec<u8>>,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<(), PastError>;
+
     /// Hands over the committed source records of a range of offsets in offset order, as a lane gets them.
     ///
     /// # Errors

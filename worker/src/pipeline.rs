@@ -27,6 +27,7 @@ use faultline_features::recycle;
 use crate::decide::decide;
 use crate::decode::{Slots, decode};
 use crate::emit::emit;
+use crate::keep::keep;
 use crate::lane::Lane;
 use crate::outcome::{Ended, Outcome};
 use crate::outputs::Outputs;
@@ -47,6 +48,8 @@ pub(crate) fn tick<S: Source, F>(lane: &mut Lane<S, F>) {
     take_records(lane, fold);
 
     lane.turn_silent_shards(turn);
+
+    lane.keep(keep);
 
     lane.hand_over();
 }

@@ -1,13 +1,333 @@
-//! Brings a shard back from its state topic.
+//! Brings a shard back, in eight steps, before anything of its partition is read:
+//!
+//! ```text
+//! 1 own the partition (every wait asks whether it still is)
+//! 2 the committed offset, once no transaction is pending on it
+//! 3 the end of the state partition, open transactions included
+//! 4 read it, committed records only, to that end
+//! 5 marker = offset?   equal: go on · different: 2 to 5 once more · no offset: the marker counts
+//!                      neither: first start · no marker, or still different: stop and show both
+//! 6 the source still holds L
+//! 7 replay L..C silently
+//! 8 hand the shard over; its lane seeks to C
+//! ```
+//! Steps 3 and 4 are one call of the port, [`Past::read_state`].
 
+mod crew;
 mod found;
+mod progress;
 mod rebuild;
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use faultline_crds::WorkerConfig;
+use faultline_crds::worker_config::StartFrom;
+use faultline_numerics::image::ImageError;
+use tracing::{info, warn};
+
+use crate::past::{Past, PastError};
+use crate::pipeline::Scratch;
+use crate::shard::Shard;
+use crate::state::{Marker, RecordKey};
+
+pub(crate) use crew::{Crew, Start};
 pub use found::Found;
+pub use progress::{Progress, Stage};
 pub use rebuild::{Rebuild, RebuildError};
 
 /// Whose state a pipeline's is, where no cluster says more: `local/<namespace>/<name>`.
 #[must_use]
 pub fn owner(namespace: &str, name: &str) -> String {
     format!("local/{namespace}/{name}")
+}
+
+/// What to do where state and offset do not belong together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Disagreement {
+    /// Stop and show both.
+    #[default]
+    Stop,
+    /// Delete the state and go on cold at the committed offset: `--reset-state`.
+    ResetState,
+    /// Go on where the marker says: `--trust-marker`.
+    TrustMarker,
+}
+
+/// Why a shard cannot be brought back now.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// Kafka does not answer as it should.
+    #[error(transparent)]
+    Past(#[from] PastError),
+    /// A record of the state topic cannot be read.
+    #[error("a record of the state topic cannot be read; was it written by a newer version?")]
+    Unreadable(#[source] ImageError),
+    /// State and source do not lead to the shard as it was.
+    #[error(transparent)]
+    Rebuild(#[from] RebuildError),
+    /// Another pipeline owns the state.
+    #[error(
+        "the state topic belongs to `{found}`, this is `{expected}`; give this pipeline a `spec.kafka.identity` of its own"
+    )]
+    Foreign {
+        /// Whose it is.
+        found: String,
+        /// Who asks.
+        expected: String,
+    },
+    /// Offset and marker differ.
+    #[error(
+        "the group's committed offset is {committed} and the state goes to {}; \
+         if the offset was set on purpose, start with --reset-state to go on at {committed} with empty windows, \
+         or with --trust-marker to go on where the state ends",
+        marker.map_or_else(|| "nowhere: the state topic holds no marker".to_owned(), |marker| marker.to_string())
+    )]
+    Disagree {
+        /// The committed offset.
+        committed: i64,
+        /// C of the marker.
+        marker: Option<i64>,
+    },
+    /// There is no marker to trust.
+    #[error("--trust-marker: the state topic holds no marker for this partition; use --reset-state")]
+    NoMarker,
+    /// The source has lost what has to be replayed or read.
+    #[error(
+        "the source no longer holds offsets {low} to {start}: its retention has passed what the state needs, {} records at most are lost; \
+         lengthen `retention.ms` of the source, then start with --reset-state to go on with empty windows",
+        start - low
+    )]
+    SourceGone {
+        /// L.
+        low: i64,
+        /// First offset of the source.
+        start: i64,
+    },
+}
+
+impl RestoreError {
+    /// One word for machines.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Past(_) => "StateNotRead",
+            Self::Unreadable(_) | Self::Rebuild(_) => "StateUnreadable",
+            Self::Foreign { .. } => "StateOwnedByAnother",
+            Self::Disagree { .. } | Self::NoMarker => "StateDisagrees",
+            Self::SourceGone { .. } => "SourceRetentionPassed",
+        }
+    }
+}
+
+/// What a shard is brought back for.
+#[derive(Debug, Clone)]
+pub struct Recovery {
+    /// The configuration in force now.
+    pub config: Arc<WorkerConfig>,
+    /// See [`owner`].
+    pub owner: String,
+    /// Whether state is kept at all; otherwise only the offset is looked up.
+    pub durable: bool,
+    /// What to do where state and offset do not belong together.
+    pub disagreement: Disagreement,
+    /// See [`Shard::trusting_record_times`].
+    pub trusts_record_times: bool,
+}
+
+/// A shard that can go on at its next offset.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The shard.
+    pub shard: Shard,
+    /// Nothing was committed for it yet.
+    pub first: bool,
+}
+
+impl Recovery {
+    /// Steps 2 to 7 for a partition.
+    ///
+    /// # Errors
+    /// [`RestoreError`] says what stands in the way; the committed state is as it was.
+    pub fn recover(
+        &self,
+        past: &mut dyn Past,
+        partition: i32,
+        partitions: i32,
+        cancelled: &dyn Fn() -> bool,
+        progress: &mut Progress<'_>,
+    ) -> Result<Recovered, RestoreError> {
+        if !self.durable {
+            return match past.committed(partition, cancelled)? {
+                Some(offset) => Ok(Recovered { shard: self.cold(partition, offset), first: false }),
+                None => self.first_start(past, partition, cancelled),
+            };
+        }
+        let (mut found, mut committed) = look(past, partition, cancelled, progress)?;
+        if disagree(&found, committed).is_some() {
+            // A tick of the former owner may have become visible between the two questions.
+            (found, committed) = look(past, partition, cancelled, progress)?;
+        }
+        if let Some(other) = found.owner.as_ref().filter(|found| **found != self.owner) {
+            return Err(RestoreError::Foreign { found: other.clone(), expected: self.owner.clone() });
+        }
+        if let Some((committed, marker)) = disagree(&found, committed) {
+            match (self.disagreement, marker) {
+                (Disagreement::Stop, _) => return Err(RestoreError::Disagree { committed, marker }),
+                (Disagreement::TrustMarker, None) => return Err(RestoreError::NoMarker),
+                (Disagreement::TrustMarker, Some(marker)) => {
+                    warn!(partition, committed, marker, "going on where the state ends, as --trust-marker says");
+                }
+                (Disagreement::ResetState, _) => {
+                    return self.reset(past, partition, &found, committed, cancelled);
+                }
+            }
+        }
+        let Some(marker) = found.marker.clone() else {
+            return self.first_start(past, partition, cancelled);
+        };
+        let range = past.source_range(partition, cancelled)?;
+        let low = marker.low_water.offset;
+        if low < range.start {
+            if self.disagreement == Disagreement::ResetState {
+                return self.reset(past, partition, &found, marker.next_offset.max(range.start), cancelled);
+            }
+            return Err(RestoreError::SourceGone { low, start: range.start });
+        }
+        if (marker.partitions as i32) < partitions {
+            warn!(
+                partition,
+                from = marker.partitions,
+                to = partitions,
+                "the source has more partitions: keys that moved between them start cold"
+            );
+        }
+        self.replay(past, partition, found, marker, cancelled, progress)
+    }
+
+    fn replay(
+        &self,
+        past: &mut dyn Past,
+        partition: i32,
+        found: Found,
+        marker: Marker,
+        cancelled: &dyn Fn() -> bool,
+        progress: &mut Progress<'_>,
+    ) -> Result<Recovered, RestoreError> {
+        let mut rebuild = Rebuild::begin(found, marker, &self.config, partition, self.trusts_record_times)?;
+        if rebuild.leaves_out() {
+            warn!(
+                partition,
+                "the state was written by another version of the fold: records that were in no image yet are not replayed, their windows warm up again"
+            );
+        }
+        let range = rebuild.range();
+        let mut scratch = Scratch::new();
+        let mut failed = None;
+        if !range.is_empty() {
+            progress.replaying(range.start, range.end);
+            past.read_source(partition, range.clone(), cancelled, &mut |raw| {
+                progress.at(raw.offset);
+                match rebuild.replay(raw, &mut scratch) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(error) => {
+                        failed = Some(error);
+                        ControlFlow::Break(())
+                    }
+                }
+            })?;
+        }
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        let shard = rebuild.finish()?;
+        Ok(Recovered { shard, first: false })
+    }
+
+    /// A shard that knows nothing.
+    fn cold(&self, partition: i32, offset: i64) -> Shard {
+        let mut shard = Shard::new(Arc::clone(&self.config), partition, offset);
+        if self.trusts_record_times {
+            shard = shard.trusting_record_times();
+        }
+        if self.durable { shard.keeping_state() } else { shard }
+    }
+
+    fn first_start(
+        &self,
+        past: &mut dyn Past,
+        partition: i32,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Recovered, RestoreError> {
+        let is_new = past.group_is_new(cancelled)?;
+        let from = if is_new { self.config.source.start_from } else { StartFrom::Earliest };
+        let offset = match from {
+            StartFrom::Earliest => past.source_range(partition, cancelled)?.start,
+            StartFrom::Latest => past.source_range(partition, cancelled)?.end,
+            StartFrom::Time { at_ms } => past.source_offset_at(partition, at_ms, cancelled)?,
+        };
+        if is_new {
+            info!(partition, offset, ?from, "first start");
+        } else {
+            warn!(
+                partition,
+                offset,
+                "a partition without an offset in a group that has others: it is read from its beginning, and keys that moved to it start cold"
+            );
+        }
+        Ok(Recovered { shard: self.cold(partition, offset), first: true })
+    }
+
+    /// Deletes the state, the marker first: if that is cut short, the next start asks again.
+    fn reset(
+        &self,
+        past: &mut dyn Past,
+        partition: i32,
+        found: &Found,
+        offset: i64,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Recovered, RestoreError> {
+        let keys = found.keys();
+        warn!(
+            partition,
+            offset,
+            records = keys.len(),
+            "deleting the state and going on with empty windows, as --reset-state says"
+        );
+        let mut marker = Vec::new();
+        RecordKey::Marker.write(&mut marker);
+        past.delete_state(partition, &mut std::iter::once(marker).chain(keys), cancelled)?;
+        Ok(Recovered { shard: self.cold(partition, offset), first: false })
+    }
+}
+
+/// Steps 2 to 4.
+fn look(
+    past: &mut dyn Past,
+    partition: i32,
+    cancelled: &dyn Fn() -> bool,
+    progress: &mut Progress<'_>,
+) -> Result<(Found, Option<i64>), RestoreError> {
+    let committed = past.committed(partition, cancelled)?;
+    let mut found = Found::default();
+    let mut failed = None;
+    past.read_state(partition, cancelled, &mut |at, end| progress.reading(at, end), &mut |record| match found
+        .take_in(record.key, record.value)
+    {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => {
+            failed = Some(error);
+            ControlFlow::Break(())
+        }
+    })?;
+    match failed {
+        Some(error) => Err(RestoreError::Unreadable(error)),
+        None => Ok((found, committed)),
+    }
+}
+
+/// The committed offset and C, if they do not belong together.
+fn disagree(found: &Found, committed: Option<i64>) -> Option<(i64, Option<i64>)> {
+    let marker = found.marker.as_ref().map(|marker| marker.next_offset);
+    committed.filter(|committed| Some(*committed) != marker).map(|committed| (committed, marker))
 }

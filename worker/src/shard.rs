@@ -184,6 +184,16 @@ impl Shard {
         LowWater { offset, greatest_ms: self.time.before_ms(), records: self.records }
     }
 
+    /// Whether owner and configuration have to be written before anything else happens.
+    pub(crate) fn introduces(&self) -> bool {
+        self.journal.introduces
+    }
+
+    /// Whether a restart would have to replay something.
+    pub(crate) fn is_dirty(&mut self) -> bool {
+        self.journal.oldest_dirty(&self.keys).is_some()
+    }
+
     /// L: how far images hold everything.
     pub(crate) fn low_water(&mut self) -> LowWater {
         let now = LowWater { offset: self.next_offset, greatest_ms: self.time.greatest_ms(), records: self.records };

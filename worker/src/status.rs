@@ -17,6 +17,7 @@ use self::evictions::Evictions;
 use crate::outcome::{Class, Tally};
 use crate::outputs::Outputs;
 use crate::ownership::lock;
+use crate::restore::Stage;
 
 /// A lane's thread or the control thread that has not turned for this long is not alive.
 pub const TURN_LIMIT: Duration = Duration::from_secs(30);
@@ -60,8 +61,10 @@ pub struct Status {
     pub dropped: u64,
     /// Observed over nominal rate of each severity's surprise, by model and severity; 1 is right.
     pub calibration: BTreeMap<String, BTreeMap<&'static str, f64>>,
-    /// The owned partitions.
+    /// The owned partitions that are read, or would be if they did not stand still.
     pub partitions: Vec<PartitionStatus>,
+    /// The owned partitions that are being brought back, and how far that is.
+    pub warming_up: BTreeMap<i32, Stage>,
     /// What is wrong now, one sentence each.
     pub problems: Vec<Problem>,
 }
@@ -120,6 +123,8 @@ pub struct PartitionStatus {
     pub evicted_keys: u64,
     /// Estimated bytes of key state.
     pub state_bytes: u64,
+    /// Records that a restart would have to replay.
+    pub replay: u64,
 }
 
 /// Whether a partition is read.
@@ -179,6 +184,8 @@ struct State {
     dropped: u64,
     evictions: Evictions,
     shards: BTreeMap<i32, ShardReport>,
+    restoring: BTreeMap<i32, Stage>,
+    starts: BTreeMap<i32, i64>,
     ends: BTreeMap<i32, i64>,
     problems: BTreeMap<String, (Problem, Instant)>,
     latency: Histogram<u64>,
@@ -207,6 +214,8 @@ impl Board {
                 dropped: 0,
                 evictions: Evictions::new(),
                 shards: BTreeMap::new(),
+                restoring: BTreeMap::new(),
+                starts: BTreeMap::new(),
                 ends: BTreeMap::new(),
                 problems: BTreeMap::new(),
                 latency: histogram(2),
@@ -268,6 +277,16 @@ impl Board {
         lock(&self.state).dropped += count;
     }
 
+    /// A partition is being brought back.
+    pub fn restoring(&self, partition: i32, stage: Stage) {
+        lock(&self.state).restoring.insert(partition, stage);
+    }
+
+    /// A partition has been brought back, or nobody tries any more.
+    pub fn restored(&self, partition: i32) {
+        lock(&self.state).restoring.remove(&partition);
+    }
+
     /// A partition was taken over.
     pub fn shard(&self, report: ShardReport) {
         lock(&self.state).take(report);
@@ -278,15 +297,23 @@ impl Board {
         let mut state = lock(&self.state);
         for partition in partitions {
             state.shards.remove(partition);
+            state.restoring.remove(partition);
+            state.problems.remove(&format!("restore {partition}"));
             state.ends.remove(partition);
             state.problems.remove(&partition_topic(*partition));
         }
     }
 
-    /// The end of a partition, and the rate since the last call.
-    pub fn ends(&self, ends: BTreeMap<i32, i64>) {
+    /// The first offset that the source still holds, as far as known.
+    #[must_use]
+    pub fn first_offset(&self, partition: i32) -> Option<i64> {
+        lock(&self.state).starts.get(&partition).copied()
+    }
+
+    /// The ends of partitions, and the rate since the last call.
+    pub fn ends(&self, starts: BTreeMap<i32, i64>, ends: BTreeMap<i32, i64>) {
         let mut state = lock(&self.state);
-        state.ends = ends;
+        (state.starts, state.ends) = (starts, ends);
         let (records, elapsed) = (state.totals.records(), state.pace.at.elapsed().as_secs_f64());
         if elapsed > 0.5 {
             let now = (records - state.pace.records) as f64 / elapsed;
@@ -348,7 +375,8 @@ impl Board {
                 partition.state = PartitionState::Stalled;
             }
         }
-        let running = partitions.iter().all(|partition| partition.state == PartitionState::Running);
+        let running =
+            state.restoring.is_empty() && partitions.iter().all(|partition| partition.state == PartitionState::Running);
         Status {
             identity: self.identity.clone(),
             phase: state.phase,
@@ -366,6 +394,7 @@ impl Board {
             dropped: state.dropped,
             calibration: calibration(state.shards.values().flat_map(|report| &report.calibration)),
             partitions,
+            warming_up: state.restoring.clone(),
             problems: state.problems.values().map(|(problem, _)| problem.clone()).collect(),
         }
     }
@@ -454,6 +483,7 @@ mod tests {
                 lag: None,
                 watermark_ms: None,
                 evicted_keys: 0,
+                replay: 0,
                 keys: 0,
                 state_bytes: 0,
             },

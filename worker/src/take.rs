@@ -37,9 +37,11 @@ pub(crate) fn take<S: Source, F>(lane: &mut Lane<S, F>, fold: Fold) {
             0 => IDLE,
             _ => due.saturating_duration_since(Instant::now()).clamp(LOOK, IDLE),
         };
-        let Lane { source, shards, scratch, outputs, ownership, board, records, .. } = lane;
+        let Lane { source, shards, scratch, outputs, ownership, board, records, fold_rate, .. } = lane;
+        let (mut began, before) = (None, *records);
         let taken = source.take(wait, &mut |taken| match taken {
             Taken::Record(raw) => {
+                began.get_or_insert_with(Instant::now);
                 let held = shards.get_mut(&raw.partition);
                 let Some(held) = held.filter(|held| held.stall.is_none() && raw.offset >= held.shard.next_offset())
                 else {
@@ -72,6 +74,9 @@ pub(crate) fn take<S: Source, F>(lane: &mut Lane<S, F>, fold: Fold) {
                 }
             },
         });
+        if let Some(began) = began {
+            fold_rate.note((*records - before) as u64, began.elapsed());
+        }
         lane.attend(Duration::ZERO);
         let now = Instant::now();
         let full = lane.records >= MOST_RECORDS || lane.outputs.len() >= MOST_BYTES || now >= latest;

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -22,18 +22,22 @@ use tracing::{error, info, warn};
 use crate::adapters::http_status::{Server, ServerError};
 use crate::adapters::kafka_client::{ClientError, client_config};
 use crate::adapters::kafka_group::{GroupConsumer, GroupContext};
-use crate::adapters::kafka_native::LaneQueue;
+use crate::adapters::kafka_native::{GroupMetadata, LaneQueue};
+use crate::adapters::kafka_past::{KafkaPast, PastConfig, state_topic};
 use crate::adapters::kafka_sink::{Guarantee, KafkaSink, SinkConfig};
-use crate::adapters::kafka_start::Starter;
 use crate::adapters::kafka_topics::{KafkaTopics, Layout};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, RecordsClock, WallClock};
 use crate::commit::Committer;
 use crate::control::Control;
+use crate::fold_rate::FoldRate;
+use crate::keep::Keeper;
 use crate::lane::{self, Lane};
 use crate::outputs::Outputs;
-use crate::ownership::{Mail, Ownership};
+use crate::ownership::{Mail, Ownership, lock};
 use crate::pipeline::Scratch;
+use crate::restore::{self, Crew, Disagreement, Recovery};
+use crate::state;
 use crate::status::{Board, Phase, Status};
 use crate::tick;
 
@@ -42,6 +46,8 @@ const WATCHDOG: Duration = Duration::from_secs(60);
 /// A worker that stops commits its last ticks within this time, or gives them up to the next worker. A cluster waits
 /// 30 s for a process to end.
 const LAST_TICKS: Duration = Duration::from_secs(10);
+/// Most threads that bring shards back; beyond that they wait for the same disks.
+const MOST_RESTORERS: usize = 4;
 /// Memory for records that were fetched and not yet taken, per process.
 const PREFETCH_KB: &str = "65536";
 
@@ -62,6 +68,8 @@ pub struct Options {
     pub rack: Option<String>,
     /// The broker is the embedded development broker.
     pub development: bool,
+    /// What to do where state and committed offset do not belong together.
+    pub disagreement: Disagreement,
 }
 
 /// What a shard takes for "now".
@@ -124,7 +132,15 @@ pub fn start(config: Arc<WorkerConfig>, options: Options) -> Result<Worker, Star
         None => None,
     };
     let stop = Arc::new(AtomicBool::new(false));
-    let running = Running { config, options, client, lanes, board: Arc::clone(&board), stop: Arc::clone(&stop) };
+    let running = Running {
+        config,
+        options,
+        client,
+        instance: instance(),
+        lanes,
+        board: Arc::clone(&board),
+        stop: Arc::clone(&stop),
+    };
     let watched = Arc::clone(&board);
     let ended = Arc::clone(&stop);
     std::thread::Builder::new()
@@ -186,6 +202,7 @@ struct Running {
     config: Arc<WorkerConfig>,
     options: Options,
     client: ClientConfig,
+    instance: String,
     lanes: usize,
     board: Arc<Board>,
     stop: Arc<AtomicBool>,
@@ -199,9 +216,10 @@ impl Running {
     /// The whole life of a worker.
     fn supervise(self) -> Result<(), StopError> {
         let development = self.options.development;
-        let exactly_once = matches!(self.config.delivery.guarantee, configured::Guarantee::ExactlyOnce);
-        let topics = KafkaTopics::new(&self.config, self.client.clone(), development, exactly_once && !development);
+        let durable = self.is_durable();
+        let topics = KafkaTopics::new(&self.config, self.client.clone(), development, durable);
         let Some(layout) = self.wait_for(&topics) else { return Ok(()) };
+        let partitions = layout.source_partitions as u32;
         let layout = Arc::new(RwLock::new(layout));
         let ownership = Arc::new(Ownership::new(self.lanes));
         let topic = self.config.source.topic.clone();
@@ -215,21 +233,17 @@ impl Running {
         for (index, source) in queues.into_iter().enumerate() {
             let sink =
                 KafkaSink::new(self.sink_config(index, &layout), Arc::clone(&consumer)).map_err(StopError::Client)?;
-            let (lane, committer) = self.lane(index, source, sink, &ownership);
+            let (lane, committer) = self.lane(index, source, sink, &ownership, partitions);
             lanes.push(std::thread::spawn(move || lane::run(lane, committer)));
         }
-        let (requests, to_start) = channel();
-        let (started, starts) = channel();
-        let starter = Starter {
-            client: self.client.clone(),
-            topics,
-            layout,
-            board: Arc::clone(&self.board),
-            group: self.config.identity.clone(),
-            topic: topic.clone(),
-            start_from: self.config.source.start_from,
-        };
-        let starter = std::thread::spawn(move || starter.run(&to_start, &started));
+        let crew = Arc::new(self.crew(topics, layout, &ownership));
+        let (ready, starts) = channel();
+        let mut restorers = Vec::new();
+        for _ in 0..self.lanes.min(MOST_RESTORERS) {
+            let mut past = KafkaPast::new(self.past_config()).map_err(StopError::Client)?;
+            let (crew, ready) = (Arc::clone(&crew), ready.clone());
+            restorers.push(std::thread::spawn(move || crew.work(&mut past, &ready)));
+        }
         consumer.subscribe(&[&topic]).map_err(StopError::Client)?;
         self.board.enter(Phase::Running);
         let control = Control {
@@ -237,7 +251,7 @@ impl Running {
             topic,
             ownership: Arc::clone(&ownership),
             board: Arc::clone(&self.board),
-            requests,
+            crew,
             starts,
             stop: Arc::clone(&self.stop),
         };
@@ -255,15 +269,67 @@ impl Running {
         }
         let lanes_ended = lanes.into_iter().all(|lane| lane.join().is_ok());
         drop(control);
-        let starter_ended = starter.join().is_ok();
+        let restorers_ended = restorers.into_iter().all(|restorer| restorer.join().is_ok());
         // Dropping the last reference leaves the group.
         drop(consumer);
         info!("stopped");
-        match (lanes_ended, starter_ended) {
+        match (lanes_ended, restorers_ended) {
             (true, true) => Ok(()),
             (false, _) => Err(StopError::Panicked("lane")),
-            (true, false) => Err(StopError::Panicked("starter")),
+            (true, false) => Err(StopError::Panicked("restore")),
         }
+    }
+
+    /// Whether state survives the process: in a transaction with the outputs, on a broker that keeps anything.
+    fn is_durable(&self) -> bool {
+        let exactly_once = matches!(self.config.delivery.guarantee, configured::Guarantee::ExactlyOnce);
+        exactly_once && !self.options.development
+    }
+
+    fn owner(&self) -> String {
+        restore::owner(&self.config.namespace, &self.config.name)
+    }
+
+    fn past_config(&self) -> PastConfig {
+        PastConfig {
+            client: self.client.clone(),
+            group: self.config.identity.clone(),
+            source: self.config.source.topic.clone(),
+            state: state_topic(&self.config.identity),
+            owner_of: Box::new(state::writer_of),
+        }
+    }
+
+    fn crew(
+        &self,
+        topics: KafkaTopics,
+        layout: Arc<RwLock<Layout>>,
+        ownership: &Arc<Ownership<Arc<GroupMetadata>>>,
+    ) -> Crew {
+        let recovery = Recovery {
+            config: Arc::clone(&self.config),
+            owner: self.owner(),
+            durable: self.is_durable(),
+            disagreement: self.options.disagreement,
+            trusts_record_times: matches!(self.options.clock, ClockKind::Records { .. }),
+        };
+        let (owned, stop) = (Arc::clone(ownership), Arc::clone(&self.stop));
+        let is_current = move |partition, epoch| {
+            let snapshot = owned.snapshot();
+            snapshot.epochs.get(&partition) == Some(&epoch) && !snapshot.draining.contains(&partition)
+        };
+        let topics = Mutex::new(topics);
+        let prepare = move |partition| {
+            let partitions = || layout.read().unwrap_or_else(PoisonError::into_inner).source_partitions;
+            if partition >= partitions() {
+                // Results and state go to their source's partition: topics grow before the new partition is read.
+                let grown = lock(&topics).ensure().map_err(|error| chain(&error))?;
+                *layout.write().unwrap_or_else(PoisonError::into_inner) = grown;
+            }
+            Ok(partitions())
+        };
+        let stopping = move || stop.load(Ordering::Relaxed);
+        Crew::new(recovery, Arc::clone(&self.board), Box::new(is_current), Box::new(stopping), Box::new(prepare))
     }
 
     fn wait_for(&self, topics: &KafkaTopics) -> Option<Layout> {
@@ -330,10 +396,14 @@ impl Running {
         settings
     }
 
+    fn transactional_id(&self, lane: usize) -> String {
+        format!("{}.{}.{lane}", self.config.identity, self.instance)
+    }
+
     fn sink_config(&self, lane: usize, layout: &Arc<RwLock<Layout>>) -> SinkConfig {
         SinkConfig {
             client: self.client.clone(),
-            transactional_id: format!("{}.{}.{lane}", self.config.identity, instance()),
+            transactional_id: self.transactional_id(lane),
             group: self.config.identity.clone(),
             source: self.config.source.topic.clone(),
             pipeline: format!("{}/{}", self.config.namespace, self.config.name),
@@ -351,6 +421,7 @@ impl Running {
         source: S,
         sink: K,
         ownership: &Arc<Ownership<K::Fence>>,
+        partitions: u32,
     ) -> (Lane<S, K::Fence>, Committer<K>) {
         let clock = self.options.clock;
         let (commits, fold) = tick::connect();
@@ -378,6 +449,8 @@ impl Running {
             shards: std::collections::BTreeMap::new(),
             scratch: Scratch::default(),
             outputs: Outputs::new(),
+            keeper: Keeper::new(&self.transactional_id(index), &self.owner(), partitions),
+            fold_rate: FoldRate::default(),
             commits,
             handed_over: Instant::now(),
             records: 0,
@@ -386,6 +459,17 @@ impl Running {
         };
         (lane, committer)
     }
+}
+
+/// An error and its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// Tells this process from any other worker of the pipeline.

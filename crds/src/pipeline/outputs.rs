@@ -206,10 +206,9 @@ pub struct Delivery {
     /// Least time between two commits of a lane.
     #[serde(default = "default_commit_interval")]
     pub commit_interval: Duration,
-    /// Longest replay after a crash.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::schema::text_not_yet")]
-    pub max_recovery_time: Option<NotYet>,
+    /// Longest replay after a crash: how often the state of keys is written follows from it.
+    #[serde(default = "default_max_recovery_time")]
+    pub max_recovery_time: Duration,
 }
 
 impl Default for Delivery {
@@ -220,6 +219,10 @@ impl Default for Delivery {
 
 fn default_commit_interval() -> Duration {
     Duration::from_ms(10)
+}
+
+fn default_max_recovery_time() -> Duration {
+    Duration::from_ms(10_000)
 }
 
 /// The guarantee of delivery.

@@ -76,11 +76,15 @@ pub(super) fn delivery(context: &mut Context<'_>, delivery: &api::Delivery) -> D
     let minute = Duration::from_ms(60_000);
     let interval = delivery.commit_interval;
     let interval_ms = context.within("spec.delivery.commitInterval", interval, MILLISECOND, minute);
+    let (second, hour) = (Duration::from_ms(1000), Duration::from_ms(3_600_000));
+    let recovery = delivery.max_recovery_time;
+    let recovery_ms = context.within("spec.delivery.maxRecoveryTime", recovery, second, hour);
     Delivery {
         guarantee: match delivery.guarantee {
             api::Guarantee::ExactlyOnce => Guarantee::ExactlyOnce,
             api::Guarantee::AtLeastOnce => Guarantee::AtLeastOnce,
         },
         commit_interval_ms: interval_ms.unsigned_abs(),
+        max_recovery_ms: recovery_ms.unsigned_abs(),
     }
 }

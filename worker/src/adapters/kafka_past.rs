@@ -14,6 +14,7 @@
 mod reading;
 mod requests;
 mod takeover;
+mod wipe;
 
 use std::cell::Cell;
 use std::ops::{ControlFlow, Range};
@@ -56,6 +57,7 @@ pub fn state_topic(identity: &str) -> String {
 pub struct KafkaPast {
     requests: Requests,
     takeover: Takeover,
+    client: ClientConfig,
     source: String,
     state: String,
 }
@@ -68,7 +70,7 @@ impl KafkaPast {
     pub fn new(config: PastConfig) -> Result<Self, KafkaError> {
         let PastConfig { client, group, source, state, owner_of } = config;
         let takeover = Takeover::new(client.clone(), state.clone(), owner_of);
-        Ok(Self { requests: Requests::new(client, &group)?, takeover, source, state })
+        Ok(Self { requests: Requests::new(client.clone(), &group)?, takeover, client, source, state })
     }
 }
 
@@ -141,6 +143,15 @@ impl Past for KafkaPast {
         })?;
         self.takeover.settled(partition);
         Ok(bytes.get())
+    }
+
+    fn delete_state(
+        &mut self,
+        partition: i32,
+        keys: &mut dyn Iterator<Item = Vec<u8>>,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<(), PastError> {
+        wipe::delete(&self.client, &self.state, partition, keys, cancelled)
     }
 
     fn read_source(

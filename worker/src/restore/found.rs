@@ -86,6 +86,33 @@ impl Found {
         Ok(())
     }
 
+    /// The keys of all records that were found, but for the marker.
+    pub(crate) fn keys(&self) -> Vec<Vec<u8>> {
+        let mut keys = Vec::new();
+        let mut add = |key: RecordKey<'_>| {
+            let mut bytes = Vec::new();
+            key.write(&mut bytes);
+            keys.push(bytes);
+        };
+        for (key, image) in &self.images {
+            add(RecordKey::Image { key, part: 0 });
+            image.lying.iter().for_each(|part| add(RecordKey::Image { key, part: *part }));
+        }
+        self.decisions.keys().for_each(|key| add(RecordKey::Decision { key }));
+        self.ids.keys().for_each(|(minute, tick_end)| add(RecordKey::Ids { minute: *minute, tick_end: *tick_end }));
+        for (of, versions) in &self.versions {
+            versions.keys().for_each(|offset| add(RecordKey::Version { of: *of, offset: *offset }));
+        }
+        for (of, increments) in &self.increments {
+            increments.keys().for_each(|tick_end| add(RecordKey::Increments { of: *of, tick_end: *tick_end }));
+        }
+        self.configurations.keys().for_each(|of| add(RecordKey::Configuration { of: *of }));
+        if self.owner.is_some() {
+            add(RecordKey::Owner);
+        }
+        keys
+    }
+
     fn image(&mut self, key: &str, part: u32, value: Option<&[u8]>) -> Result<(), ImageError> {
         let Some(value) = value else {
             if part == 0 {

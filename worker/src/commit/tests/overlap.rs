@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{TryRecvError, channel};
 use std::time::{Duration, Instant};
 
-use super::rig::{Answer, Ended, Rig, Stage, at, halves, snapshot};
+use super::rig::{Answer, Ended, Rig, Stage, at, halves, shard, snapshot};
 use crate::commit::commit;
 use crate::ownership::{Mail, Request};
 use crate::pipeline;
@@ -193,7 +193,7 @@ fn a_shard_without_a_position_starts_again_only_when_its_last_tick_is_settled() 
     let stage = Arc::new(Stage::default());
     let (mut lane, mut committer) = halves(&stage);
     let (taken, _adopted) = channel();
-    assert!(lane.ownership.post(0, Mail::Adopt { partition: 0, epoch: 1, offset: 7, taken }));
+    assert!(lane.ownership.post(0, Mail::Adopt { partition: 0, epoch: 1, shard: shard(0, 7), taken }));
     lane.attend(Duration::ZERO);
     stage.script().batches.push_back(vec![(0, 7)]);
     pipeline::tick(&mut lane);

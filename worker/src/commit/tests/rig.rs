@@ -7,13 +7,18 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use faultline_crds::WorkerConfig;
+
 use crate::clock::WallClock;
 use crate::commit::Committer;
+use crate::fold_rate::FoldRate;
+use crate::keep::Keeper;
 use crate::lane::{self, Lane};
 use crate::outputs::Outputs;
 use crate::ownership::{Mail, Ownership, Snapshot};
 use crate::pipeline::Scratch;
 use crate::ports::{CommitError, Position, RawEvent, RecordTime, Sink, Source, Taken};
+use crate::shard::Shard;
 use crate::status::Board;
 use crate::tick;
 
@@ -213,12 +218,21 @@ impl Ended {
     }
 }
 
-/// The two halves of a lane that owns nothing yet.
-pub(super) fn halves(stage: &Arc<Stage>) -> (Lane<ScriptedSource, u32>, Committer<ScriptedSink>) {
+fn config() -> Arc<WorkerConfig> {
     let folder = faultline_crds::read_text("pipeline.yaml", PIPELINE).expect("valid YAML");
     let pipeline = folder.pipeline(None).expect("one pipeline");
     let mut config = faultline_crds::resolve(pipeline, &folder.models).expect("a valid pipeline");
     config.delivery.commit_interval_ms = 0;
+    Arc::new(config)
+}
+
+/// A shard that goes on at an offset, and whose state is not kept.
+pub(super) fn shard(partition: i32, offset: i64) -> Box<Shard> {
+    Box::new(Shard::new(config(), partition, offset))
+}
+
+/// The two halves of a lane that owns nothing yet.
+pub(super) fn halves(stage: &Arc<Stage>) -> (Lane<ScriptedSource, u32>, Committer<ScriptedSink>) {
     let (ownership, board) = (Arc::new(Ownership::new(1)), Arc::new(Board::new("default.p", 1)));
     ownership.publish(snapshot(&[(0, 1), (1, 1)], &[]));
     let (commits, fold) = tick::connect();
@@ -233,7 +247,7 @@ pub(super) fn halves(stage: &Arc<Stage>) -> (Lane<ScriptedSource, u32>, Committe
     };
     let lane = Lane {
         index: 0,
-        config: Arc::new(config),
+        config: config(),
         source: ScriptedSource(Arc::clone(stage)),
         ownership,
         board,
@@ -241,6 +255,8 @@ pub(super) fn halves(stage: &Arc<Stage>) -> (Lane<ScriptedSource, u32>, Committe
         shards: BTreeMap::new(),
         scratch: Scratch::default(),
         outputs: Outputs::new(),
+        keeper: Keeper::default(),
+        fold_rate: FoldRate::default(),
         commits,
         handed_over: Instant::now(),
         records: 0,
@@ -266,7 +282,7 @@ impl Rig {
     /// Gives the lane a shard, and waits until it has it.
     pub(super) fn adopt(&self, partition: i32, epoch: u64, offset: i64) {
         let (taken, adopted) = channel();
-        assert!(self.ownership.post(0, Mail::Adopt { partition, epoch, offset, taken }));
+        assert!(self.ownership.post(0, Mail::Adopt { partition, epoch, shard: shard(partition, offset), taken }));
         assert_eq!(adopted.recv_timeout(PATIENCE), Ok(partition));
     }
 

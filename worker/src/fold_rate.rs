@@ -1,0 +1,57 @@
+//! How fast a lane folds: what a replay takes is told from it.
+
+use std::time::Duration;
+
+/// Before anything was measured.
+const ASSUMED: f64 = 100_000.0;
+/// A measure counts for so much.
+const WEIGHT: f64 = 0.1;
+/// Shorter times are not measured alone.
+const LEAST: Duration = Duration::from_millis(20);
+
+/// Records per second of folding, over the last ticks.
+#[derive(Debug, Clone)]
+pub(crate) struct FoldRate {
+    per_second: f64,
+    records: u64,
+    took: Duration,
+}
+
+impl Default for FoldRate {
+    fn default() -> Self {
+        Self { per_second: ASSUMED, records: 0, took: Duration::ZERO }
+    }
+}
+
+impl FoldRate {
+    /// So many records took so long.
+    pub(crate) fn note(&mut self, records: u64, took: Duration) {
+        self.records += records;
+        self.took += took;
+        if self.took >= LEAST && self.records > 0 {
+            let measured = self.records as f64 / self.took.as_secs_f64();
+            self.per_second += WEIGHT * (measured - self.per_second);
+            (self.records, self.took) = (0, Duration::ZERO);
+        }
+    }
+
+    pub(crate) fn per_second(&self) -> f64 {
+        self.per_second
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_follows_what_is_measured() {
+        let mut rate = FoldRate::default();
+        rate.note(5, Duration::from_micros(10));
+        assert!((rate.per_second() - ASSUMED).abs() < 1.0, "too short to tell");
+        for _ in 0..200 {
+            rate.note(10_000, Duration::from_millis(50));
+        }
+        assert!((rate.per_second() - 200_000.0).abs() < 1000.0);
+    }
+}
