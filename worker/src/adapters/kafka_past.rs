@@ -78,20 +78,24 @@ impl Past for KafkaPast {
     fn committed(&mut self, partition: i32, cancelled: &dyn Fn() -> bool) -> Result<Option<i64>, PastError> {
         let what = format!("read the committed offset of topic `{}`, partition {partition}", self.source);
         let began = Instant::now();
-        let mut looked = began;
+        let (mut looked, mut within) = (began, takeover::STUCK);
         loop {
-            match self.requests.committed(&what, &self.source, partition, cancelled)? {
+            match self.requests.committed(&what, (&self.source, partition), within, cancelled)? {
                 Committed::At(offset) => return Ok(Some(offset)),
                 Committed::Never => return Ok(None),
                 Committed::Pending if began.elapsed() > requests::DEADLINE => {
                     let reason = "a transaction is open on it".to_owned();
                     return Err(PastError::NoProgress { what, seconds: requests::DEADLINE.as_secs(), reason });
                 }
-                Committed::Pending if looked.elapsed() >= takeover::STUCK => {
-                    self.takeover.try_owner(&self.requests, partition, cancelled)?;
-                    looked = Instant::now();
+                Committed::Pending => {
+                    // A coordinator that is slow looks the same; an open transaction shows in the state, too.
+                    let open = self.takeover.is_open(&self.requests, partition, cancelled)?;
+                    if open || looked.elapsed() > takeover::STUCK * 4 {
+                        self.takeover.try_owner(&self.requests, partition, cancelled)?;
+                        looked = Instant::now();
+                    }
+                    within = (within * 2).min(requests::REQUEST);
                 }
-                Committed::Pending => requests::pause(requests::TURN, cancelled)?,
             }
         }
     }
@@ -132,8 +136,10 @@ impl Past for KafkaPast {
             moved: &mut |position| progress(position, end),
             stuck: &mut |position| {
                 // A broker that is slow or away looks the same from here: asked, it tells how far can be read.
-                let stable = requests.range(state, partition, Isolation::Committed, cancelled)?.end;
-                if stable > position { Ok(()) } else { takeover.try_owner(requests, partition, cancelled) }
+                if requests.range(state, partition, Isolation::Committed, cancelled)?.end > position {
+                    return Ok(());
+                }
+                takeover.try_owner(requests, partition, cancelled)
             },
         }
         .run(&mut |raw: &RawEvent<'_>| {

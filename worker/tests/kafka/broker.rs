@@ -5,10 +5,12 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 
 /// The address of the shared broker.
 #[track_caller]
@@ -35,12 +37,28 @@ pub(crate) fn free_port() -> u16 {
 
 /// Creates a topic.
 pub(crate) fn create_topic(brokers: &str, name: &str, partitions: i32) {
+    create(brokers, &NewTopic::new(name, partitions, TopicReplication::Fixed(1)));
+}
+
+/// Creates a topic that keeps the newest record of each key, as state does.
+pub(crate) fn create_compacted_topic(brokers: &str, name: &str, partitions: i32) {
+    create(brokers, &NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set("cleanup.policy", "compact"));
+}
+
+/// Creates a topic with settings.
+pub(crate) fn create(brokers: &str, topic: &NewTopic<'_>) {
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
-    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let answers = runtime.block_on(admin.create_topics([&topic], &AdminOptions::new())).unwrap();
+    let answers = runtime.block_on(admin.create_topics([topic], &AdminOptions::new())).unwrap();
     answers.into_iter().for_each(|answer| drop(answer.unwrap()));
+}
+
+/// How many partitions a topic has; 0 if it is not there.
+pub(crate) fn partitions(brokers: &str, topic: &str) -> usize {
+    let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
+    let metadata = client.fetch_metadata(Some(topic), Duration::from_secs(30)).unwrap();
+    metadata.topics()[0].partitions().len()
 }
 
 /// A broker of one test. It ends with the test, also when that fails: it runs as long as its standard input is open.

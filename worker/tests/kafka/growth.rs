@@ -1,12 +1,13 @@
 //! A source that grows while it is read.
 
+use faultline_worker::adapters::kafka_past::state_topic;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::time::Duration;
 
-use crate::broker::{create_topic, shared};
+use crate::broker::{create_topic, partitions, shared};
 use crate::pipeline::{self, Names};
 use crate::verify::ends;
 
@@ -54,4 +55,5 @@ fn a_partition_added_later_is_read_from_its_beginning_into_grown_results() {
     assert_eq!(worker.stop().unwrap().outcomes.scored, 200);
     let results = ends(&brokers, &names.results());
     assert!(results.len() == 2 && results[1] >= 100, "{results:?}");
+    assert_eq!(partitions(&brokers, &state_topic(&names.identity)), 2, "the state grows with its source");
 }

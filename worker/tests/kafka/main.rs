@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod broker;
+mod history;
 mod pipeline;
 mod stream;
 mod verify;
@@ -15,7 +16,9 @@ mod broker_away;
 mod exactly_once;
 mod growth;
 mod large;
+mod past;
 mod rights;
+mod state_topic;
 mod trips;
 
 use std::time::{Duration, Instant};

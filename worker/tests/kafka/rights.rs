@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use faultline_crds::WorkerConfig;
+use faultline_worker::adapters::kafka_past::state_topic;
 use faultline_worker::{Options, Worker};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::broker::{Broker, create_topic, free_port};
+use crate::broker::{Broker, create_compacted_topic, create_topic, free_port};
 use crate::pipeline::{self, Names};
 use crate::stream::Stream;
 use crate::verify::{Expected, verify};
@@ -55,6 +56,7 @@ fn a_worker_proves_who_it_is_and_says_which_right_it_lacks() {
     for topic in [may_not.results(), may_not.alerts(), may_not.dead_letter(), may_not.late()] {
         create_topic(address, &topic, 2);
     }
+    create_compacted_topic(address, &state_topic(&may_not.identity), 2);
     Stream::new(address, &may_not.input(), 2, 6).send(3_000);
     crate::records(&worker, 3_000);
     let status = worker.stop().unwrap();

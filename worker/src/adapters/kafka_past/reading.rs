@@ -1,7 +1,8 @@
 //! Reads a range of offsets of one partition as fast as it comes, with a client of its own.
 //!
 //! A new client for each read, so that nothing of an earlier one (positions, fetched records, metadata of a topic that
-//! was made anew) can be taken for its own. It takes a few milliseconds.
+//! was made anew) can be taken for its own. That costs about 10 ms; a read that ends long before the partition does
+//! also throws away what was fetched ahead, which costs 100 more.
 
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;

@@ -25,7 +25,7 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 /// A wait looks up this often.
 pub(super) const TURN: Duration = Duration::from_millis(20);
 /// One request may take this long; so long may a cancellation wait while the brokers are away.
-const REQUEST: Duration = Duration::from_secs(2);
+pub(super) const REQUEST: Duration = Duration::from_secs(2);
 /// A topic that was just created or grown is known everywhere after this long.
 const PROPAGATION: Duration = Duration::from_secs(5);
 
@@ -155,21 +155,30 @@ impl Requests {
         })
     }
 
-    /// The group's offset of a partition.
+    /// The group's offset of a partition, if no transaction is open on it that long.
     pub(super) fn committed(
         &self,
         what: &str,
-        topic: &str,
-        partition: i32,
+        (topic, partition): (&str, i32),
+        within: Duration,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Committed, PastError> {
-        self.ask(what, (topic, partition), cancelled, || {
+        let look_up = |client: &BaseConsumer<LastWords>, within| {
             let mut list = TopicPartitionList::new();
             list.add_partition(topic, partition);
-            let found = self.committed.committed_offsets(list, REQUEST)?;
+            client.committed_offsets(list, within)
+        };
+        self.ask(what, (topic, partition), cancelled, || {
+            let found = match look_up(&self.committed, within) {
+                // The client asks for a pending offset again and again until its time is out. Whether it is that, a
+                // client which takes what was committed before can tell.
+                Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut) => {
+                    return look_up(&self.uncommitted, REQUEST).map(|_| Committed::Pending);
+                }
+                other => other?,
+            };
             let Some(element) = found.find_partition(topic, partition) else { return Ok(Committed::Never) };
             match (element.error(), element.offset()) {
-                // The answer as a whole is a success; only the partition's own code tells pending from never.
                 (Err(KafkaError::OffsetFetch(RDKafkaErrorCode::UnstableOffsetCommit)), _) => Ok(Committed::Pending),
                 (Err(error), _) => Err(error),
                 (Ok(()), Offset::Offset(offset)) => Ok(Committed::At(offset)),

@@ -47,6 +47,17 @@ impl Takeover {
         self.tried.retain(|(tried, _)| *tried != partition);
     }
 
+    /// Whether a transaction is open on a state partition.
+    pub(super) fn is_open(
+        &self,
+        requests: &Requests,
+        partition: i32,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<bool, PastError> {
+        let stable = requests.range(&self.topic, partition, Isolation::Committed, cancelled)?.end;
+        Ok(stable < requests.range(&self.topic, partition, Isolation::Uncommitted, cancelled)?.end)
+    }
+
     /// Aborts the transaction of the newest owner of a state partition that was not tried yet.
     ///
     /// What the broker refuses is a warning only: the transaction ends by itself, later.
