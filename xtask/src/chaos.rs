@@ -36,7 +36,7 @@ use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::services::kafka::cluster::{Cluster, MemberPorts};
-use crate::{services, tree};
+use crate::tree;
 use disturb::{Choice, Plan};
 use input::Input;
 use pipeline::Pipeline;
@@ -139,25 +139,31 @@ struct Stage {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let choice = options.choice()?;
     let first = options.seed.map_or_else(seed_of_the_clock, Ok)?;
-    let mut stage = Stage::set_up(options)?;
-    let mut caught = 0;
-    for run in 0..options.runs {
-        let report = stage.run(options, &choice, first + run)?;
-        caught += u64::from(!report.is_clean());
-    }
-    let failed = caught > 0;
-    let folder = stage.folder.clone();
-    drop(stage);
-    clean_up(&folder, options.keep || failed)?;
-    match (&options.broken, failed) {
+    let folder = tree::target_folder().join("services").join(format!("chaos-{}", std::process::id()));
+    let outcome = run_all(options, &choice, first, &folder);
+    clean_up(&folder, options.keep || !matches!(outcome, Ok(0)))?;
+    let caught = outcome?;
+    match (&options.broken, caught > 0) {
         (None, false) => Ok(()),
-        (None, true) => bail!("{caught} of {} runs from seed {first} on were not clean; logs: {}", options.runs, folder.display()),
+        (None, true) => {
+            bail!("{caught} of {} runs from seed {first} on were not clean; logs: {}", options.runs, folder.display())
+        }
         (Some(name), true) => {
             println!("the broken build `{name}` was caught in {caught} of {} runs", options.runs);
             Ok(())
         }
         (Some(name), false) => bail!("the broken build `{name}` was not caught, from seed {first} on"),
     }
+}
+
+/// Returns how many runs were not clean.
+fn run_all(options: &Options, choice: &Choice, first: u64, folder: &Path) -> Result<u64> {
+    let mut stage = Stage::set_up(options, folder)?;
+    let mut caught = 0;
+    for run in 0..options.runs {
+        caught += u64::from(!stage.run(options, choice, first + run)?.is_clean());
+    }
+    Ok(caught)
 }
 
 fn seed_of_the_clock() -> Result<u64> {
@@ -180,9 +186,9 @@ fn clean_up(folder: &Path, keep: bool) -> Result<()> {
 }
 
 impl Stage {
-    fn set_up(options: &Options) -> Result<Self> {
-        let folder = services::fresh_folder()?.with_file_name(format!("chaos-{}", std::process::id()));
-        fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
+    fn set_up(options: &Options, folder: &Path) -> Result<Self> {
+        fs::create_dir_all(folder).with_context(|| format!("failed to create {}", folder.display()))?;
+        let folder = folder.canonicalize().context("failed to resolve the folder of the run")?;
         let binary = binary(options, &folder)?;
         let ports = MemberPorts::free()?;
         let proxies: Vec<Proxy> = ports.iter().map(|ports| Proxy::start(ports.behind)).collect::<Result<_>>()?;
@@ -257,7 +263,9 @@ impl Stage {
             (began.elapsed() - drained).as_secs_f64(),
         );
         let happened = if happened.is_empty() { "none".to_owned() } else { happened.join(", ") };
-        println!("disturbances: {happened}; answers dropped or delayed so far: {interfered}; workers that ended badly: {ended_badly}");
+        println!(
+            "disturbances: {happened}; answers dropped or delayed so far: {interfered}; workers that ended badly: {ended_badly}"
+        );
         match report.is_clean() {
             true => println!("seed {seed}: clean"),
             false => println!("seed {seed}: NOT CLEAN\n{report}"),
@@ -279,7 +287,12 @@ impl Stage {
         let mut moved = (Vec::new(), Instant::now());
         while moved.0 != ends {
             ensure!(!self.interrupted.load(Ordering::Relaxed), "interrupted");
-            ensure!(moved.1.elapsed() < STUCK, "the twin stands still at {:?} of {ends:?}: {:?}", moved.0, crew.problems());
+            ensure!(
+                moved.1.elapsed() < STUCK,
+                "the twin stands still at {:?} of {ends:?}: {:?}",
+                moved.0,
+                crew.problems()
+            );
             let committed = group.committed(PROGRESS).unwrap_or_default();
             if committed != moved.0 {
                 moved = (committed, Instant::now());
@@ -346,8 +359,9 @@ fn disturb(world: &mut World<'_>, plan: &mut Plan, sending: &Sending, length: Du
 }
 
 fn tell(world: &World<'_>, (sent, aborted): (u64, u64), disturbances: u64, began: Instant) {
-    let committed = world.group.committed(Duration::from_secs(1));
-    let committed = committed.map_or("?".to_owned(), |offsets| offsets.iter().map(|o| o.max(&0)).sum::<i64>().to_string());
+    // Pending while transactions are: then nobody can say.
+    let committed = world.group.committed(Duration::from_secs(1)).map(|offsets| offsets.iter().map(|o| o.max(&0)).sum());
+    let committed = committed.map_or("not known now".to_owned(), |sum: i64| sum.to_string());
     println!(
         "{:7.1} s  {sent} in and {aborted} aborted, offsets committed {committed}, {} workers, {disturbances} disturbances",
         began.elapsed().as_secs_f64(),
@@ -388,7 +402,8 @@ fn verify(brokers: &str, pipeline: &Pipeline, group: &Group, ends: &[i64], repor
     }
     let outputs = &pipeline.config.outputs;
     let state = pipeline.state_topic();
-    let names = [&outputs.results.topic, &outputs.alerts.topic, &outputs.dead_letter.topic, &outputs.late_topic, &state];
+    let names =
+        [&outputs.results.topic, &outputs.alerts.topic, &outputs.dead_letter.topic, &outputs.late_topic, &state];
     let names = names.map(String::as_str);
     for open in topics::hanging(brokers, &names, HANGING)? {
         report.tell(format!("a transaction is left open: {open}"));

@@ -93,7 +93,8 @@ impl FromStr for Choice {
             "none" => Ok(Self(Vec::new())),
             list => {
                 let weight = |kind| USUAL.iter().find(|(usual, _)| *usual == kind).map_or(2, |(_, weight)| *weight);
-                let kinds = list.split(',').map(|name| Kind::from_str(name.trim(), true).map(|kind| (kind, weight(kind))));
+                let kinds =
+                    list.split(',').map(|name| Kind::from_str(name.trim(), true).map(|kind| (kind, weight(kind))));
                 kinds.collect::<Result<_, _>>().map(Self).map_err(|_| {
                     let names: Vec<String> = Kind::value_variants().iter().map(Kind::to_string).collect();
                     format!("expected all, none, or a list of {}", names.join(", "))

@@ -1,6 +1,8 @@
 //! What a pipeline has to write: the same fold as the worker's, single-threaded, from the first record of the source to
 //! the last, with no state that was ever stored. And what it did write.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use faultline_worker::outputs::{Output, Outputs, Topic};
 use faultline_worker::pipeline::{Scratch, fold};
@@ -29,10 +31,32 @@ pub(crate) fn compare(brokers: &str, pipeline: &Pipeline, ends: &[i64], report: 
                 comparison.found(entry(message, &pipeline.source, partition)?);
                 Ok(())
             })?;
-            comparison.finish();
+            let missing = comparison.finish();
+            if !missing.is_empty() {
+                let words = what_became_of(brokers, name, &pipeline.source, partition, &missing)?;
+                report.tell(format!("{topic}, source partition {partition}: {words}"));
+            }
         }
     }
     Ok(())
+}
+
+/// Whether what is missing was never written, or written and aborted.
+fn what_became_of(brokers: &str, topic: &str, source: &str, partition: i32, missing: &BTreeSet<i64>) -> Result<String> {
+    let mut aborted: BTreeMap<i64, i64> = BTreeMap::new();
+    topics::read_uncommitted(brokers, topic, partition, |message| {
+        let offset = entry(message, source, partition)?.offset;
+        if missing.contains(&offset) {
+            aborted.insert(offset, message.offset());
+        }
+        Ok(())
+    })?;
+    let (least, greatest) = (aborted.values().min().unwrap_or(&-1), aborted.values().max().unwrap_or(&-1));
+    Ok(format!(
+        "{} source offsets have something missing, {} of them were written in transactions that were aborted, at offsets {least} to {greatest}",
+        missing.len(),
+        aborted.len()
+    ))
 }
 
 /// What must be written for a source partition, by topic, and the offset behind its last record.
@@ -97,7 +121,8 @@ fn entry(message: &BorrowedMessage<'_>, source: &str, partition: i32) -> Result<
     let place = || format!("the record at {}-{}-{}", message.topic(), message.partition(), message.offset());
     let (from, offset, note) = match (header("faultline-source"), header("dlq.offset")) {
         (Some(id), _) => {
-            let parts = id.strip_prefix(source).and_then(|rest| rest.strip_prefix('-')).and_then(|rest| rest.split_once('-'));
+            let parts =
+                id.strip_prefix(source).and_then(|rest| rest.strip_prefix('-')).and_then(|rest| rest.split_once('-'));
             let (partition, offset) = parts.with_context(|| format!("{}: `{id}` is no source", place()))?;
             (partition, offset, String::new())
         }

@@ -209,7 +209,12 @@ impl Aborter {
         Ok(producer)
     }
 
-    fn round(&self, producer: &BaseProducer<Deliveries>, first: Record, rest: &Receiver<Record>) -> Result<(), KafkaError> {
+    fn round(
+        &self,
+        producer: &BaseProducer<Deliveries>,
+        first: Record,
+        rest: &Receiver<Record>,
+    ) -> Result<(), KafkaError> {
         producer.begin_transaction()?;
         let began = Instant::now();
         let mut next = Some(first);

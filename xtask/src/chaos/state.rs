@@ -88,7 +88,8 @@ mod tests {
 
     #[test]
     fn every_way_to_differ_is_told() {
-        let (here, twin) = (state(&[("k/a", Some("1")), ("d/b", Some("1"))]), state(&[("k/a", Some("2")), ("k/c", Some("1"))]));
+        let (here, twin) =
+            (state(&[("k/a", Some("1")), ("d/b", Some("1"))]), state(&[("k/a", Some("2")), ("k/c", Some("1"))]));
         assert_eq!(differences(&here, &twin), ["`d/b` only here", "`k/a` differs", "`k/c` only in the twin"]);
     }
 

@@ -98,9 +98,27 @@ pub(crate) fn read(
     brokers: &str,
     topic: &str,
     partition: i32,
+    each: impl FnMut(&BorrowedMessage<'_>) -> Result<()>,
+) -> Result<()> {
+    read_with(&consumer(brokers, "chaos", "read_committed")?, topic, partition, each)
+}
+
+/// The same with what lies in aborted transactions.
+pub(crate) fn read_uncommitted(
+    brokers: &str,
+    topic: &str,
+    partition: i32,
+    each: impl FnMut(&BorrowedMessage<'_>) -> Result<()>,
+) -> Result<()> {
+    read_with(&consumer(brokers, "chaos", "read_uncommitted")?, topic, partition, each)
+}
+
+fn read_with(
+    consumer: &BaseConsumer,
+    topic: &str,
+    partition: i32,
     mut each: impl FnMut(&BorrowedMessage<'_>) -> Result<()>,
 ) -> Result<()> {
-    let consumer = consumer(brokers, "chaos", "read_committed")?;
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, partition, Offset::Beginning).context("failed to name a partition")?;
     consumer.assign(&list).with_context(|| format!("failed to read {topic}"))?;
@@ -150,14 +168,16 @@ impl Group {
     /// Moves a partition's offset as an administrator does, while nobody is a member.
     pub(crate) fn move_to(&self, partition: i32, offset: i64) -> Result<()> {
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&self.topic, partition, Offset::Offset(offset)).context("failed to name an offset")?;
+        list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))
+            .context("failed to name an offset")?;
         self.consumer.commit(&list, CommitMode::Sync).context("failed to move the committed offset")
     }
 }
 
 /// Partitions of topics in which a transaction is still open after `limit`: `topic-partition`, with what stands where.
 pub(crate) fn hanging(brokers: &str, topics: &[&str], limit: Duration) -> Result<Vec<String>> {
-    let (stable, all) = (consumer(brokers, "chaos", "read_committed")?, consumer(brokers, "chaos", "read_uncommitted")?);
+    let (stable, all) =
+        (consumer(brokers, "chaos", "read_committed")?, consumer(brokers, "chaos", "read_uncommitted")?);
     let began = Instant::now();
     loop {
         let mut found = Vec::new();
@@ -166,9 +186,9 @@ pub(crate) fn hanging(brokers: &str, topics: &[&str], limit: Duration) -> Result
                 let end = |consumer: &BaseConsumer| consumer.fetch_watermarks(topic, partition, REQUEST);
                 match (end(&stable), end(&all)) {
                     (Ok((_, stable)), Ok((_, high))) if stable == high => {}
-                    (Ok((_, stable)), Ok((_, high))) => found.push(format!(
-                        "{topic}-{partition}: last stable offset {stable}, high watermark {high}"
-                    )),
+                    (Ok((_, stable)), Ok((_, high))) => {
+                        found.push(format!("{topic}-{partition}: last stable offset {stable}, high watermark {high}"))
+                    }
                     (Err(error), _) | (_, Err(error)) => bail!("failed to read the ends of {topic}: {error}"),
                 }
             }

@@ -2,7 +2,7 @@
 //!
 //! Pure: it knows neither Kafka nor the fold. What is compared is the sequence of one (topic, source partition).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Differences that are kept to be shown, for each kind.
@@ -37,17 +37,28 @@ pub(crate) enum Kind {
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Difference {
-    pub(crate) place: String,
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
     pub(crate) kind: Kind,
     pub(crate) expected: Option<Entry>,
     pub(crate) found: Option<Entry>,
+}
+
+/// Differences of one kind in one sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stretch {
+    count: u64,
+    /// Source offsets of the first and the last.
+    from: i64,
+    to: i64,
 }
 
 /// What all comparisons of a run have shown.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     compared: u64,
-    counts: BTreeMap<(String, Kind), u64>,
+    /// By topic, source partition and kind.
+    stretches: BTreeMap<(String, i32, Kind), Stretch>,
     shown: Vec<Difference>,
     /// What is wrong beside the records.
     others: Vec<String>,
@@ -56,7 +67,7 @@ pub(crate) struct Report {
 impl Report {
     /// Nothing was wrong.
     pub(crate) fn is_clean(&self) -> bool {
-        self.counts.is_empty() && self.others.is_empty()
+        self.stretches.is_empty() && self.others.is_empty()
     }
 
     /// Records that were compared.
@@ -69,12 +80,22 @@ impl Report {
         self.others.push(what);
     }
 
-    fn add(&mut self, topic: &str, difference: Difference) {
-        let count = self.counts.entry((topic.to_owned(), difference.kind)).or_default();
-        *count += 1;
-        if *count <= SHOWN as u64 {
+    fn add(&mut self, topic: &str, partition: i32, difference: Difference) {
+        let offset = difference.offset();
+        let kind = difference.kind;
+        if self.shown.iter().filter(|shown| shown.kind == kind && shown.topic == topic).count() < SHOWN {
             self.shown.push(difference);
         }
+        let first = Stretch { count: 0, from: offset, to: offset };
+        let stretch = self.stretches.entry((topic.to_owned(), partition, kind)).or_insert(first);
+        let Stretch { count, from, to } = *stretch;
+        *stretch = Stretch { count: count + 1, from: from.min(offset), to: to.max(offset) };
+    }
+}
+
+impl Difference {
+    fn offset(&self) -> i64 {
+        self.found.as_ref().or(self.expected.as_ref()).map_or(-1, |entry| entry.offset)
     }
 }
 
@@ -86,12 +107,13 @@ pub(crate) struct Comparison<'a> {
     partition: i32,
     expected: Vec<Entry>,
     at: usize,
+    missing: BTreeSet<i64>,
 }
 
 impl<'a> Comparison<'a> {
     /// Against what was expected, in its order.
     pub(crate) fn new(report: &'a mut Report, topic: &'a str, partition: i32, expected: Vec<Entry>) -> Self {
-        Self { report, topic, partition, expected, at: 0 }
+        Self { report, topic, partition, expected, at: 0, missing: BTreeSet::new() }
     }
 
     /// Takes the next record that was written.
@@ -117,22 +139,24 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Everything that was written has been taken.
-    pub(crate) fn finish(mut self) {
+    /// Everything that was written has been taken. Returns the source offsets of what is missing.
+    pub(crate) fn finish(mut self) -> BTreeSet<i64> {
         while self.at < self.expected.len() {
             self.missing();
         }
+        self.missing
     }
 
     fn missing(&mut self) {
         let expected = self.expected[self.at].clone();
         self.at += 1;
+        self.missing.insert(expected.offset);
         self.differ(Kind::Missing, Some(expected), None);
     }
 
     fn differ(&mut self, kind: Kind, expected: Option<Entry>, found: Option<Entry>) {
-        let place = format!("{}, source partition {}", self.topic, self.partition);
-        self.report.add(self.topic, Difference { place, kind, expected, found });
+        let (topic, partition) = (self.topic.to_owned(), self.partition);
+        self.report.add(self.topic, partition, Difference { topic, partition, kind, expected, found });
     }
 }
 
@@ -152,8 +176,8 @@ impl fmt::Display for Report {
         for what in &self.others {
             writeln!(f, "  {what}")?;
         }
-        for ((topic, kind), count) in &self.counts {
-            writeln!(f, "  {topic}: {count} {kind}")?;
+        for ((topic, partition, kind), Stretch { count, from, to }) in &self.stretches {
+            writeln!(f, "  {topic}, source partition {partition}: {count} {kind}, source offsets {from} to {to}")?;
         }
         if !self.shown.is_empty() {
             writeln!(f, "the first {SHOWN} of each:")?;
@@ -164,8 +188,8 @@ impl fmt::Display for Report {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let offset = self.found.as_ref().or(self.expected.as_ref()).map_or(-1, |entry| entry.offset);
-        write!(f, "  {} at source offset {offset}: {}", self.place, self.kind)?;
+        let Self { topic, partition, kind, .. } = self;
+        write!(f, "  {topic}, source partition {partition} at source offset {}: {kind}", self.offset())?;
         let from = match (&self.expected, &self.found) {
             (Some(expected), Some(found)) => first_difference(expected, found),
             _ => 0,
@@ -219,11 +243,7 @@ mod tests {
         let mut comparison = Comparison::new(&mut report, "results", 0, sequence.into());
         found.iter().for_each(|(offset, value)| comparison.found(entry(*offset, value)));
         comparison.finish();
-        let differences: Vec<(Kind, i64)> = report
-            .shown
-            .iter()
-            .map(|shown| (shown.kind, shown.found.as_ref().or(shown.expected.as_ref()).unwrap().offset))
-            .collect();
+        let differences: Vec<(Kind, i64)> = report.shown.iter().map(|shown| (shown.kind, shown.offset())).collect();
         assert_eq!(differences, expected);
         assert_eq!(report.is_clean(), expected.is_empty());
     }
@@ -238,7 +258,16 @@ mod tests {
         check(&[(2, "b"), (2, "c"), (5, "d")], &[(Kind::Missing, 1)]);
         check(&[(1, "a"), (5, "d")], &[(Kind::Missing, 2), (Kind::Missing, 2)]);
         check(&[(1, "a"), (2, "b"), (2, "c")], &[(Kind::Missing, 5)]);
-        check(&[], &[(Kind::Missing, 1), (Kind::Missing, 2), (Kind::Missing, 2), (Kind::Missing, 5)]);
+    }
+
+    #[test]
+    fn of_many_differences_the_first_are_shown_and_all_are_counted() {
+        let mut report = Report::default();
+        let sequence = (1..=50).map(|offset| entry(offset, "a")).collect();
+        let missing = Comparison::new(&mut report, "results", 4, sequence).finish();
+        assert_eq!(missing, (1..=50).collect());
+        assert_eq!(report.shown.len(), SHOWN);
+        assert!(report.to_string().contains("partition 4: 50 missing, source offsets 1 to 50"), "{report}");
     }
 
     #[test]
@@ -260,13 +289,17 @@ mod tests {
             let mut comparison = Comparison::new(&mut report, "late", 3, vec![entry(1, "a")]);
             comparison.found(changed);
             comparison.finish();
-            assert_eq!(report.counts.into_iter().collect::<Vec<_>>(), [(("late".to_owned(), Kind::Differs), 1)]);
+            let only = (("late".to_owned(), 3, Kind::Differs), Stretch { count: 1, from: 1, to: 1 });
+            assert_eq!(report.stretches.into_iter().collect::<Vec<_>>(), [only]);
         }
     }
 
     #[test]
     fn what_nobody_expected_is_found() {
-        check(&[(1, "a"), (2, "b"), (2, "c"), (3, "x"), (5, "d"), (9, "y")], &[(Kind::Unexpected, 3), (Kind::Unexpected, 9)]);
+        check(
+            &[(1, "a"), (2, "b"), (2, "c"), (3, "x"), (5, "d"), (9, "y")],
+            &[(Kind::Unexpected, 3), (Kind::Unexpected, 9)],
+        );
     }
 
     #[test]
@@ -282,7 +315,11 @@ mod tests {
         comparison.found(long("B"));
         comparison.finish();
         let text = report.to_string();
-        assert!(text.contains("alerts: 1 different") && text.contains("alerts, source partition 2 at source offset 7"), "{text}");
+        assert!(
+            text.contains("partition 2: 1 different, source offsets 7 to 7")
+                && text.contains("alerts, source partition 2 at source offset 7"),
+            "{text}"
+        );
         assert!(text.contains("xA\n") && text.contains("xB\n") && text.contains('…'), "{text}");
     }
 

@@ -110,9 +110,12 @@ impl Crew {
         }
     }
 
-    /// Tells a worker something: SIGTERM, SIGSTOP or SIGCONT.
+    /// Tells a worker something: SIGTERM (once: a second one ends it at once), SIGSTOP or SIGCONT.
     pub(crate) fn tell(&mut self, number: usize, signal: Signal) -> Result<()> {
         let Some(worker) = self.members.iter_mut().find(|worker| worker.number == number) else { return Ok(()) };
+        if worker.standing == Standing::Leaving {
+            return Ok(());
+        }
         worker.standing = match signal {
             Signal::SIGTERM => Standing::Leaving,
             Signal::SIGSTOP => Standing::Held,

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
@@ -17,6 +17,8 @@ use crate::services::kafka::cluster::{BROKERS, Cluster, offsets_partition};
 const HELD_MS: (u64, u64) = (11_000, 14_000);
 /// A group of nobody: the brokers take this long at most to notice, plus the time in which a worker ends.
 const EMPTY: Duration = Duration::from_secs(40);
+/// A broker that was restarted is in sync again within seconds.
+const WHOLE: Duration = Duration::from_secs(120);
 /// How long workers may look at an offset that was moved.
 const MOVED: Duration = Duration::from_secs(10);
 /// How long a transaction of somebody else stays open before and after the workers were killed.
@@ -274,8 +276,10 @@ impl<'a> World<'a> {
                 action => self.act(action)?,
             }
         }
+        let began = Instant::now();
         while self.broker_away {
             self.turn()?;
+            ensure!(began.elapsed() < WHOLE, "the brokers' replicas are not in sync after {} s", WHOLE.as_secs());
             std::thread::park_timeout(Duration::from_millis(100));
         }
         self.turn()?;

@@ -74,7 +74,8 @@ pub(super) mod tests {
 
     #[test]
     fn only_the_ends_of_transactions_and_their_offsets_are_doubtful() {
-        let found: Vec<i16> = (0..100).filter(|kind| doubtful_request(&frame(Some(*kind), 5, b"x")).is_some()).collect();
+        let found: Vec<i16> =
+            (0..100).filter(|kind| doubtful_request(&frame(Some(*kind), 5, b"x")).is_some()).collect();
         assert_eq!(found, [26, 28]);
         assert_eq!(doubtful_request(&frame(Some(26), -3, b"")), Some(-3));
         assert_eq!(answered(&frame(None, 1234, b"rest")), Some(1234));

@@ -37,9 +37,8 @@ pub(crate) struct MemberPorts {
 impl MemberPorts {
     /// Free ports for all brokers.
     pub(crate) fn free() -> Result<[Self; BROKERS]> {
-        let one = || -> Result<Self> {
-            Ok(Self { open: free_port()?, behind: free_port()?, controller: free_port()? })
-        };
+        let one =
+            || -> Result<Self> { Ok(Self { open: free_port()?, behind: free_port()?, controller: free_port()? }) };
         Ok([one()?, one()?, one()?])
     }
 }
@@ -131,7 +130,8 @@ impl Cluster {
         let Ok(metadata) = self.client.fetch_metadata(None, Duration::from_secs(2)) else { return false };
         let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
         metadata.brokers().len() == BROKERS
-            && partitions.all(|partition| partition.leader() >= 0 && partition.isr().len() == partition.replicas().len())
+            && partitions
+                .all(|partition| partition.leader() >= 0 && partition.isr().len() == partition.replicas().len())
     }
 
     /// The broker that leads a partition of an internal topic.
@@ -209,8 +209,11 @@ fn spawn(libraries: &Path, folder: &Path) -> Result<Child> {
 /// `server.properties` of one broker of three.
 fn configuration_of(folder: &Path, ports: &[MemberPorts; BROKERS], index: usize, proxy: u16) -> String {
     let MemberPorts { open, behind, controller } = ports[index];
-    let voters: Vec<String> =
-        ports.iter().enumerate().map(|(other, ports)| format!("{}@127.0.0.1:{}", other + 1, ports.controller)).collect();
+    let voters: Vec<String> = ports
+        .iter()
+        .enumerate()
+        .map(|(other, ports)| format!("{}@127.0.0.1:{}", other + 1, ports.controller))
+        .collect();
     format!(
         "process.roles=broker,controller
 node.id={id}
