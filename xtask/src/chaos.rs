@@ -360,7 +360,8 @@ fn disturb(world: &mut World<'_>, plan: &mut Plan, sending: &Sending, length: Du
 
 fn tell(world: &World<'_>, (sent, aborted): (u64, u64), disturbances: u64, began: Instant) {
     // Pending while transactions are: then nobody can say.
-    let committed = world.group.committed(Duration::from_secs(1)).map(|offsets| offsets.iter().map(|o| o.max(&0)).sum());
+    let committed =
+        world.group.committed(Duration::from_secs(1)).map(|offsets| offsets.iter().map(|o| o.max(&0)).sum());
     let committed = committed.map_or("not known now".to_owned(), |sum: i64| sum.to_string());
     println!(
         "{:7.1} s  {sent} in and {aborted} aborted, offsets committed {committed}, {} workers, {disturbances} disturbances",
@@ -380,8 +381,13 @@ fn drain(world: &mut World<'_>, ends: &[i64], report: &mut Report) -> Result<()>
             moved = (committed, Instant::now());
         }
         if moved.1.elapsed() > STUCK {
+            world.crew.write_statuses()?;
             let problems = world.crew.problems().join("; ");
-            report.tell(format!("the workers stand still at {:?}, the input ends at {ends:?}; {problems}", moved.0));
+            report.tell(format!(
+                "the workers stand still at {:?}, the input ends at {ends:?}; what they say of themselves lies beside \
+                 their logs; {problems}",
+                moved.0
+            ));
             return Ok(());
         }
         if told.elapsed() >= PROGRESS {

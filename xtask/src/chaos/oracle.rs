@@ -51,12 +51,12 @@ fn what_became_of(brokers: &str, topic: &str, source: &str, partition: i32, miss
         }
         Ok(())
     })?;
-    let (least, greatest) = (aborted.values().min().unwrap_or(&-1), aborted.values().max().unwrap_or(&-1));
-    Ok(format!(
-        "{} source offsets have something missing, {} of them were written in transactions that were aborted, at offsets {least} to {greatest}",
-        missing.len(),
-        aborted.len()
-    ))
+    let (count, all) = (aborted.len(), missing.len());
+    let written = match (aborted.values().min(), aborted.values().max()) {
+        (Some(least), Some(greatest)) => format!("{count} of them were, and aborted, at offsets {least} to {greatest}"),
+        _ => "none of them ever was".to_owned(),
+    };
+    Ok(format!("for {all} source offsets something was not written; {written}"))
 }
 
 /// What must be written for a source partition, by topic, and the offset behind its last record.

@@ -94,8 +94,8 @@ impl Crew {
 
     /// The one that was started last.
     pub(crate) fn youngest(&self) -> Option<(usize, Duration)> {
-        let working = self.members.iter().filter(|worker| worker.standing == Standing::Working);
-        working.last().map(|worker| (worker.number, worker.since.elapsed()))
+        let mut working = self.members.iter().filter(|worker| worker.standing == Standing::Working);
+        working.next_back().map(|worker| (worker.number, worker.since.elapsed()))
     }
 
     /// Processes there are.
@@ -113,12 +113,12 @@ impl Crew {
     /// Tells a worker something: SIGTERM (once: a second one ends it at once), SIGSTOP or SIGCONT.
     pub(crate) fn tell(&mut self, number: usize, signal: Signal) -> Result<()> {
         let Some(worker) = self.members.iter_mut().find(|worker| worker.number == number) else { return Ok(()) };
-        if worker.standing == Standing::Leaving {
-            return Ok(());
-        }
-        worker.standing = match signal {
-            Signal::SIGTERM => Standing::Leaving,
-            Signal::SIGSTOP => Standing::Held,
+        worker.standing = match (worker.standing, signal) {
+            // It may be held still: then it leaves once it goes on.
+            (Standing::Leaving, Signal::SIGCONT) => Standing::Leaving,
+            (Standing::Leaving, _) => return Ok(()),
+            (_, Signal::SIGTERM) => Standing::Leaving,
+            (_, Signal::SIGSTOP) => Standing::Held,
             _ => Standing::Working,
         };
         kill(Pid::from_raw(worker.child.id() as i32), signal).with_context(|| format!("failed to send {signal}"))
@@ -154,6 +154,18 @@ impl Crew {
                 })
             })
             .collect()
+    }
+}
+
+impl Crew {
+    /// Writes what every worker says of itself beside its log.
+    pub(crate) fn write_statuses(&self) -> Result<()> {
+        for worker in &self.members {
+            let status = status(worker.address).map_or("no answer".to_owned(), |status| format!("{status:#}"));
+            let path = worker.log.with_extension("status.json");
+            fs::write(&path, status).with_context(|| format!("failed to write {}", path.display()))?;
+        }
+        Ok(())
     }
 }
 
