@@ -47,6 +47,8 @@ use verify::Report;
 use workers::{Crew, Recipe};
 use world::World;
 
+/// The worker's program in the folder of the runs.
+const PROGRAM: &str = "faultline";
 /// How often the harness looks around.
 const TURN: Duration = Duration::from_millis(50);
 /// How often it says how things are.
@@ -176,6 +178,8 @@ fn clean_up(folder: &Path, keep: bool) -> Result<()> {
     if !keep {
         return fs::remove_dir_all(folder).with_context(|| format!("failed to remove {}", folder.display()));
     }
+    // It is built again sooner than looked at.
+    let _not_there_yet = fs::remove_file(folder.join(PROGRAM));
     for entry in fs::read_dir(folder).context("failed to look into the folder")? {
         let data = entry.context("failed to look into the folder")?.path().join("data");
         if data.is_dir() {
@@ -326,7 +330,7 @@ fn binary(options: &Options, folder: &Path) -> Result<PathBuf> {
             tree::target_folder().join("release").join("faultline")
         }
     };
-    let copy = folder.join("faultline");
+    let copy = folder.join(PROGRAM);
     fs::copy(&built, &copy).with_context(|| format!("failed to copy {}", built.display()))?;
     Ok(copy)
 }

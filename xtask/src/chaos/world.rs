@@ -319,7 +319,11 @@ impl<'a> World<'a> {
         self.heal()?;
         self.stop_all(EMPTY)?;
         let committed = self.stable()?;
-        let partition = plan.random.below(committed.len() as u64) as usize;
+        let begun: Vec<usize> = (0..committed.len()).filter(|partition| committed[*partition] > 0).collect();
+        let Some(partition) = plan.one_of(&begun) else {
+            self.start_all()?;
+            return Ok("there was no offset to move yet".to_owned());
+        };
         let was = committed[partition];
         let moved = (was - 1 - plan.random.below(500) as i64).max(0);
         self.group.move_to(partition as i32, moved)?;
