@@ -44,9 +44,12 @@ pub(crate) struct Arguments {
     /// The zone that this process runs in, for `spec.kafka.rackAwareness`
     #[arg(long, value_name = "ZONE")]
     rack: Option<String>,
-    /// Take the time from the events, not from the clock on the wall: for recorded or generated streams
-    #[arg(long)]
-    event_clock: bool,
+    /// What the shards take for now: the clock on the wall, or, for recorded or generated streams, the events' own time
+    #[arg(long, value_enum, value_name = "CLOCK", default_value_t = Clock::Wall)]
+    clock: Clock,
+    /// Event seconds that pass per second of silence, with --clock records; 0: time stands still between events
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = speed)]
+    clock_speed: f64,
     /// Where state and committed offset do not belong together: delete the state, go on at the offset with empty windows
     #[arg(long, conflicts_with = "trust_marker")]
     reset_state: bool,
@@ -62,6 +65,21 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:8080".to_owned())
 }
 
+/// The shards' clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Clock {
+    /// The time of day
+    Wall,
+    /// The greatest event time seen, and what has passed since
+    Records,
+}
+
+/// A clock does not run backwards.
+fn speed(text: &str) -> Result<f64, String> {
+    let speed: Option<f64> = text.parse().ok().filter(|speed: &f64| speed.is_finite() && *speed >= 0.0);
+    speed.ok_or_else(|| "expected a number from 0, such as 1 or 60".to_owned())
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let ready = pipeline::load(&arguments.folder, arguments.pipeline.as_deref())?;
     logging::start("info", arguments.log_json);
@@ -72,7 +90,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let options = Options {
         brokers: arguments.brokers.clone(),
         lanes: arguments.lanes.map(usize::from),
-        clock: if arguments.event_clock { ClockKind::Records { speed: 1.0 } } else { ClockKind::Wall },
+        clock: match arguments.clock {
+            Clock::Wall => ClockKind::Wall,
+            Clock::Records => ClockKind::Records { speed: arguments.clock_speed },
+        },
         listen: arguments.listen,
         secrets: arguments.secrets.clone(),
         rack: arguments.rack.clone(),
@@ -95,4 +116,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let status = worker.stop().map_err(|error| Failure::of("the worker failed", &error))?;
     info!(events = status.outcomes.records(), "stopped");
     if ended_by_itself { Err(Failure::Failed("the worker ended by itself; see the log".to_owned())) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_stands_still_or_runs_forwards() {
+        assert_eq!(["0", "1", "60.5"].map(speed), [Ok(0.0), Ok(1.0), Ok(60.5)]);
+        assert!(["-1", "inf", "NaN", "fast", ""].map(speed).iter().all(Result::is_err));
+    }
 }

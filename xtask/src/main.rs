@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a command-line tool talks to its user")]
 
 mod bench;
+mod chaos;
 mod ci;
 mod generate;
 mod services;
@@ -34,6 +35,8 @@ enum Command {
     Services(services::Options),
     /// Run every test of the workspace, against a Kafka broker that is started for the run
     Test(test::Options),
+    /// Disturb a pipeline on three brokers in every way there is, and check every record that it wrote
+    Chaos(chaos::Options),
     /// Measure; every figure of docs/benchmarks.md comes from here
     Bench(bench::Options),
     /// Everything that has to pass before a change is merged: format, lints, tidy, documentation, tests
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Services(options) => services::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Chaos(options) => chaos::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Ci => ci::run(),
     };

@@ -1,5 +1,6 @@
 //! Runs every test of the workspace against real services: starts them, tells the tests where they are, prints the
-//! summary line of each suite, stops them. A service that cannot be had fails the run.
+//! summary line of each suite, stops them. A service that cannot be had fails the run. A run of everything ends with two
+//! minutes of `cargo xtask chaos`.
 
 mod summary;
 
@@ -16,6 +17,7 @@ use nix::unistd::Pid;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::chaos;
 use crate::services;
 use crate::services::kafka::{Access, Kafka, Setup};
 use crate::services::tools;
@@ -51,7 +53,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     kafka.discard()?;
     println!("\n{summary}");
     ensure!(status.success(), "the tests did not pass ({status})");
-    summary.check_that_something_ran()
+    summary.check_that_something_ran()?;
+    if options.is_everything() {
+        println!("\ntwo minutes of disturbances (cargo xtask chaos)");
+        chaos::run(&chaos::Options::short())?;
+    }
+    Ok(())
+}
+
+impl Options {
+    fn is_everything(&self) -> bool {
+        self.only.is_none() && self.package.is_none() && self.rest.is_empty()
+    }
 }
 
 fn cargo_arguments(options: &Options) -> Vec<OsString> {

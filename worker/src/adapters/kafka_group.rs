@@ -1,7 +1,7 @@
 //! The group consumer: answers assignments and revocations inside librdkafka's rebalance callback.
 //!
 //! On every assignment, in this order: each partition's queue is forwarded to its lane, the partitions are assigned
-//! at their end and paused at once; nothing is read until the control thread has found where each shard starts, has
+//! and paused at once; nothing is read until the control thread has found where each shard starts, has
 //! sought there and resumed. On a revocation the lanes let go first; only then does the group learn of it.
 
 use std::collections::BTreeMap;
@@ -25,6 +25,11 @@ pub(crate) type GroupConsumer = BaseConsumer<GroupContext>;
 
 /// A lane that has not let go of its partitions after this long ends the process: another worker is about to get them.
 pub(crate) const RELEASE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Where a partition is assigned before it is known where its shard starts: nothing is read there. A number and not the
+/// end: the client would ask the broker where the end is, and when the answer comes after the seek to the shard's start,
+/// it asks again half a second later and goes to the end, past records that nobody has read.
+const ANYWHERE: Offset = Offset::Offset(0);
 
 /// What the rebalance callback works on.
 pub(crate) struct GroupContext {
@@ -100,20 +105,20 @@ impl GroupContext {
 
     fn assigned(&self, consumer: &GroupConsumer, list: &TopicPartitionList) {
         let partitions = partitions(list);
-        let mut at_end = TopicPartitionList::new();
+        let mut paused = TopicPartitionList::new();
         for partition in &partitions {
             if let Some(lane) = self.lanes.get().and_then(|lanes| lanes.get(self.ownership.lane_of(*partition))) {
                 lane.forward(consumer.client(), &self.topic, *partition);
             }
-            if let Err(error) = at_end.add_partition_offset(&self.topic, *partition, Offset::End) {
+            if let Err(error) = paused.add_partition_offset(&self.topic, *partition, ANYWHERE) {
                 error!(partition, %error, "failed to note an assigned partition");
             }
         }
-        if let Err(error) = consumer.incremental_assign(&at_end) {
+        if let Err(error) = consumer.incremental_assign(&paused) {
             error!(%error, "failed to take the assignment");
             return;
         }
-        if let Err(error) = consumer.pause(&at_end) {
+        if let Err(error) = consumer.pause(&paused) {
             error!(%error, "failed to pause the assigned partitions");
         }
         {

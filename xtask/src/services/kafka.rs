@@ -1,5 +1,6 @@
 //! One Kafka broker: fetched once into a cache, configured, started, waited for, stopped by its process id.
 
+pub(crate) mod cluster;
 mod configuration;
 
 use std::fs::{self, File};
@@ -185,7 +186,8 @@ fn is_process_of(id: i32, folder: &Path) -> bool {
         .is_ok_and(|line| String::from_utf8_lossy(&line).contains(&*folder.to_string_lossy()))
 }
 
-fn free_port() -> Result<u16> {
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0").context("failed to find a free port")?;
     Ok(listener.local_addr().context("failed to find a free port")?.port())
 }

@@ -1,0 +1,233 @@
+//! What can happen to a running pipeline, drawn from a seed: which kinds, how often, and the plan of one run. What a
+//! disturbance does is in [`world`](super::world).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, bail};
+use clap::ValueEnum;
+use faultline_numerics::random::Random;
+
+/// A kind of disturbance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Kind {
+    /// A worker is killed and another started
+    Kill,
+    /// A worker is killed, and the one that takes its place soon after it has started
+    KillEarly,
+    /// A worker leaves (SIGTERM), another joins later
+    Leave,
+    /// A worker joins, and leaves later
+    Join,
+    /// A worker is held beyond its session, then goes on
+    Hold,
+    /// A worker is held for a moment
+    Pause,
+    /// A broker is stopped and started
+    Broker,
+    /// A broker is killed and started
+    BrokerKill,
+    /// The broker that coordinates the group is stopped and started
+    Coordinator,
+    /// All connections to a broker are cut
+    Cut,
+    /// Answers to the ends of transactions do not arrive for a while
+    DropAnswers,
+    /// They arrive late for a while
+    DelayAnswers,
+    /// A worker is replaced by one with a fault point of --faults
+    Fault,
+    /// An administrator moves a committed offset while the group is empty, and back later (scripted)
+    OffsetMoved,
+    /// All workers are killed while somebody holds a transaction open on the state topic (scripted)
+    OpenTransaction,
+}
+
+/// How often each kind comes when nothing is said. Scripted kinds and fault points come only when asked for.
+const USUAL: [(Kind, u64); 12] = [
+    (Kind::Kill, 4),
+    (Kind::KillEarly, 3),
+    (Kind::Leave, 2),
+    (Kind::Join, 2),
+    (Kind::Hold, 2),
+    (Kind::Pause, 1),
+    (Kind::Broker, 1),
+    (Kind::BrokerKill, 1),
+    (Kind::Coordinator, 1),
+    (Kind::Cut, 2),
+    (Kind::DropAnswers, 3),
+    (Kind::DelayAnswers, 3),
+];
+
+/// The builds that are broken on purpose, and what shows each most surely.
+const BROKEN: [(&str, &[(Kind, u64)]); 6] = [
+    (
+        "offset-outside-transaction",
+        &[(Kind::Kill, 4), (Kind::KillEarly, 2), (Kind::DropAnswers, 3), (Kind::Cut, 2), (Kind::BrokerKill, 1)],
+    ),
+    ("decisions-dropped", &[(Kind::Kill, 4), (Kind::KillEarly, 2), (Kind::Leave, 1)]),
+    ("watermark-at-c", &[(Kind::Kill, 4), (Kind::KillEarly, 2)]),
+    ("no-offset-guard", &[(Kind::Join, 3), (Kind::Leave, 3), (Kind::Hold, 2), (Kind::OffsetMoved, 2)]),
+    ("last-stable-offset", &[(Kind::OpenTransaction, 2), (Kind::Kill, 3), (Kind::KillEarly, 3)]),
+    ("fence-not-tied-to-epochs", &[(Kind::Hold, 4), (Kind::Pause, 1), (Kind::Join, 1), (Kind::Leave, 1)]),
+];
+
+/// Which kinds may come: `all`, `none`, or a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Choice(Vec<(Kind, u64)>);
+
+impl Default for Choice {
+    fn default() -> Self {
+        Self(USUAL.into())
+    }
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self::default()),
+            "none" => Ok(Self(Vec::new())),
+            list => {
+                let weight = |kind| USUAL.iter().find(|(usual, _)| *usual == kind).map_or(2, |(_, weight)| *weight);
+                let kinds =
+                    list.split(',').map(|name| Kind::from_str(name.trim(), true).map(|kind| (kind, weight(kind))));
+                kinds.collect::<Result<_, _>>().map(Self).map_err(|_| {
+                    let names: Vec<String> = Kind::value_variants().iter().map(Kind::to_string).collect();
+                    format!("expected all, none, or a list of {}", names.join(", "))
+                })
+            }
+        }
+    }
+}
+
+impl Choice {
+    /// What shows a broken build.
+    pub(crate) fn for_broken(name: &str) -> Result<Self> {
+        match BROKEN.iter().find(|(known, _)| *known == name) {
+            Some((_, kinds)) => Ok(Self(kinds.to_vec())),
+            None => {
+                let names: Vec<&str> = BROKEN.iter().map(|(name, _)| *name).collect();
+                bail!("no broken build `{name}`; there are {}", names.join(", "))
+            }
+        }
+    }
+
+    /// With fault points among them.
+    pub(crate) fn with_faults(mut self) -> Self {
+        if !self.0.iter().any(|(kind, _)| *kind == Kind::Fault) {
+            self.0.push((Kind::Fault, 4));
+        }
+        self
+    }
+
+    /// Whether a kind may come.
+    pub(crate) fn contains(&self, kind: Kind) -> bool {
+        self.0.iter().any(|(chosen, _)| *chosen == kind)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.to_possible_value().as_ref().map_or("", clap::builder::PossibleValue::get_name))
+    }
+}
+
+/// Draws one disturbance after the other.
+pub(crate) struct Plan {
+    pub(crate) random: Random,
+    choice: Choice,
+    counts: BTreeMap<Kind, u64>,
+}
+
+impl Plan {
+    /// Of a seed.
+    pub(crate) fn new(seed: u64, choice: Choice) -> Self {
+        // Another stream than the input's.
+        Self { random: Random::seeded(seed ^ 0x6368_616f_7300_0000), choice, counts: BTreeMap::new() }
+    }
+
+    /// Whether anything may happen.
+    pub(crate) fn may_draw(&self) -> bool {
+        !self.choice.0.is_empty()
+    }
+
+    /// How long it is quiet, from half a second to seven.
+    pub(crate) fn pause(&mut self) -> Duration {
+        self.between(500, 7_000)
+    }
+
+    /// What comes next.
+    pub(crate) fn draw(&mut self) -> Result<Kind> {
+        let total: u64 = self.choice.0.iter().map(|(_, weight)| weight).sum();
+        let mut at = self.random.below(total);
+        for (kind, weight) in &self.choice.0 {
+            if at < *weight {
+                return Ok(*kind);
+            }
+            at -= weight;
+        }
+        Err(anyhow!("no disturbance may be drawn"))
+    }
+
+    /// A time between two, in milliseconds.
+    pub(crate) fn between(&mut self, from: u64, to: u64) -> Duration {
+        Duration::from_millis(from + self.random.below(to - from))
+    }
+
+    /// One of several; `None` if there is none.
+    pub(crate) fn one_of<T: Copy>(&mut self, of: &[T]) -> Option<T> {
+        of.get(self.random.below(of.len() as u64) as usize).copied()
+    }
+
+    /// It has happened.
+    pub(crate) fn count(&mut self, kind: Kind) {
+        *self.counts.entry(kind).or_default() += 1;
+    }
+
+    /// How often each has happened.
+    pub(crate) fn counts(&self) -> &BTreeMap<Kind, u64> {
+        &self.counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_draws_the_same_plan() {
+        let draws = |seed| {
+            let mut plan = Plan::new(seed, Choice::default());
+            (0..50).map(|_| (plan.pause(), plan.draw().unwrap())).collect::<Vec<_>>()
+        };
+        assert_eq!(draws(5), draws(5));
+        assert_ne!(draws(5), draws(6));
+    }
+
+    #[test]
+    fn every_chosen_kind_comes_and_no_other() {
+        let mut plan = Plan::new(1, "cut,hold, broker-kill".parse().unwrap());
+        let drawn: std::collections::BTreeSet<Kind> = (0..200).map(|_| plan.draw().unwrap()).collect();
+        assert_eq!(drawn.into_iter().collect::<Vec<_>>(), [Kind::Hold, Kind::BrokerKill, Kind::Cut]);
+    }
+
+    #[test]
+    fn a_choice_is_all_none_or_a_list() {
+        assert_eq!("all".parse(), Ok(Choice::default()));
+        assert_eq!("none".parse(), Ok(Choice(Vec::new())));
+        let message = "kill,explode".parse::<Choice>().unwrap_err();
+        assert!(message.contains("kill-early") && message.contains("offset-moved"), "{message}");
+    }
+
+    #[test]
+    fn every_broken_build_has_something_that_shows_it() {
+        for (name, _) in BROKEN {
+            assert!(Plan::new(1, Choice::for_broken(name).unwrap()).may_draw());
+        }
+        assert!(Choice::for_broken("all-right").unwrap_err().to_string().contains("watermark-at-c"));
+    }
+}
