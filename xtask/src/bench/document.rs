@@ -10,7 +10,7 @@ use super::tell::{number, reliability};
 use crate::tree;
 
 /// What each benchmark is about.
-const SECTIONS: [(&str, &str, &str); 6] = [
+const SECTIONS: [(&str, &str, &str); 7] = [
     (
         "features",
         "Windows",
@@ -49,6 +49,11 @@ const SECTIONS: [(&str, &str, &str); 6] = [
          partitions. *Toy* is the least that a worker of keyed windows does: it picks the fields out of the text, keeps a \
          ring of 64 values per key and writes a z-score, without validation, group, late events or alerts. Generator, \
          broker, worker and reader share the machine's cores.",
+    ),
+    (
+        "streams",
+        "Beside Kafka Streams",
+        "TEXT",
     ),
     (
         "quality",

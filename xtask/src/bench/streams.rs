@@ -1,0 +1,68 @@
+//! The quickstart beside the same workload on Kafka Streams: what an event costs, when its result can be read, and how
+//! long a fresh instance takes until it goes on. Both read the same events, write results of about the same size, and
+//! are audited by the same reader: every result exactly once.
+//!
+//! The yardstick is the small Java program in `xtask/streams`, built here by Maven, with its state in memory and in
+//! RocksDB. It is told what an expert would tell it; every setting is in its `QuickstartOnStreams.java`.
+
+mod audit;
+mod contestant;
+mod delay;
+mod program;
+mod restart;
+mod throughput;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use super::figure::Figure;
+use super::kafka::Topics;
+use crate::services;
+use crate::services::kafka::{Access, Kafka, Setup};
+use crate::tree;
+use contestant::Arena;
+use program::Program;
+
+const NAME: &str = "streams";
+
+/// How much to measure; 0 leaves a part out.
+#[derive(Args)]
+pub(crate) struct Sizes {
+    /// Of `streams`: events of the full topic
+    #[arg(long, value_name = "N", default_value_t = 1_200_000)]
+    streams_events: u64,
+    /// Of `streams`: events a second of the open loops
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [20_000, 100_000])]
+    streams_rates: Vec<u64>,
+    /// Of `streams`: seconds of each open loop, after a warm-up of half as many
+    #[arg(long, value_name = "S", default_value_t = 8)]
+    streams_seconds: u64,
+    /// Of `streams`: keys whose state a fresh instance needs
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [100_000, 1_000_000])]
+    streams_keys: Vec<u64>,
+}
+
+/// Measures and reports.
+pub(crate) fn run(sizes: &Sizes, runs: usize, seed: u64, report: &mut dyn FnMut(Figure)) -> Result<()> {
+    let program = Program::provide()?;
+    let work = tree::target_folder().join("bench");
+    std::fs::create_dir_all(&work).context("failed to create the benchmarks' folder")?;
+    let kafka = Kafka::start(Setup { folder: services::fresh_folder()?, port: None, access: Access::Open })?;
+    let brokers = kafka.addresses()[0].clone();
+    let arena = Arena { topics: Topics::of(&brokers)?, brokers, work, program, runs, seed };
+    if sizes.streams_events > 0 {
+        throughput::run(&arena, sizes.streams_events, report)?;
+    }
+    for rate in sizes.streams_rates.iter().filter(|rate| **rate > 0) {
+        delay::run(&arena, *rate, sizes.streams_seconds, report)?;
+    }
+    for keys in sizes.streams_keys.iter().filter(|keys| **keys > 0) {
+        restart::run(&arena, *keys, report)?;
+    }
+    kafka.discard()
+}
+
+/// Long work says where it is; standard output is for figures.
+fn progress(words: &str) {
+    eprintln!("streams: {words}");
+}
