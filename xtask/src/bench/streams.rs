@@ -35,16 +35,19 @@ pub(crate) struct Sizes {
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [20_000, 100_000])]
     streams_rates: Vec<u64>,
     /// Of `streams`: seconds of each open loop, after a warm-up of half as many
-    #[arg(long, value_name = "S", default_value_t = 8)]
+    #[arg(long, value_name = "S", default_value_t = 6)]
     streams_seconds: u64,
+    /// Of `streams`: a setting of Kafka Streams that is to differ; may come several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    streams_set: Vec<String>,
     /// Of `streams`: keys whose state a fresh instance needs
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [100_000, 1_000_000])]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [100_000])]
     streams_keys: Vec<u64>,
 }
 
 /// Measures and reports.
 pub(crate) fn run(sizes: &Sizes, runs: usize, seed: u64, report: &mut dyn FnMut(Figure)) -> Result<()> {
-    let program = Program::provide()?;
+    let program = Program::provide(&sizes.streams_set)?;
     let work = tree::target_folder().join("bench");
     std::fs::create_dir_all(&work).context("failed to create the benchmarks' folder")?;
     let kafka = Kafka::start(Setup { folder: services::fresh_folder()?, port: None, access: Access::Open })?;
