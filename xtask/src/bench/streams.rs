@@ -21,6 +21,7 @@ use crate::services;
 use crate::services::kafka::{Access, Kafka, Setup};
 use crate::tree;
 use contestant::Arena;
+use delay::Load;
 use program::Program;
 
 const NAME: &str = "streams";
@@ -34,7 +35,10 @@ pub(crate) struct Sizes {
     /// Of `streams`: events a second of the open loops
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [20_000, 100_000])]
     streams_rates: Vec<u64>,
-    /// Of `streams`: seconds of each open loop, after a warm-up of half as many
+    /// Of `streams`: events before each open loop, read as fast as possible and not measured
+    #[arg(long, value_name = "N", default_value_t = 300_000)]
+    streams_warm_up: u64,
+    /// Of `streams`: seconds of each open loop
     #[arg(long, value_name = "S", default_value_t = 6)]
     streams_seconds: u64,
     /// Of `streams`: a setting of Kafka Streams that is to differ; may come several times
@@ -57,7 +61,8 @@ pub(crate) fn run(sizes: &Sizes, runs: usize, seed: u64, report: &mut dyn FnMut(
         throughput::run(&arena, sizes.streams_events, report)?;
     }
     for rate in sizes.streams_rates.iter().filter(|rate| **rate > 0) {
-        delay::run(&arena, *rate, sizes.streams_seconds, report)?;
+        let load = Load { warm_up: sizes.streams_warm_up, rate: *rate, seconds: sizes.streams_seconds };
+        delay::run(&arena, load, report)?;
     }
     for keys in sizes.streams_keys.iter().filter(|keys| **keys > 0) {
         restart::run(&arena, *keys, report)?;

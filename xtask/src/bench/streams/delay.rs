@@ -1,5 +1,5 @@
-//! From event to visible result, in an open loop. Before the stream that is measured passes one of the same rate that is
-//! not, and its results are waited for: Java compiles its hot code meanwhile.
+//! From event to visible result, in an open loop. Before it each contestant reads a lot of events as fast as it can, and
+//! their results are waited for: Java compiles its hot code meanwhile, which takes it many more events than seconds.
 
 use std::time::Duration;
 
@@ -13,6 +13,10 @@ use crate::bench::open_loop::{OpenLoop, PATIENCE, Stream};
 use crate::bench::pipelines::Names;
 
 const PARTITIONS: i32 = 2;
+/// Events a second of the warm-up: more than anybody reads.
+const AT_ONCE: u64 = 1_000_000;
+/// The first fifth of a stream is left out: from large ticks back to small ones.
+const SETTLING: u64 = 5;
 /// Who is behind by more than the events of this long when the stream ends does not keep up with it.
 const KEEPS_UP: Duration = Duration::from_secs(1);
 /// Results are waited for this long; who keeps up needs a fraction of it.
@@ -27,21 +31,32 @@ struct Measured {
     kept_up: bool,
 }
 
+/// A stream, and the events before it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    pub(crate) warm_up: u64,
+    /// Events a second.
+    pub(crate) rate: u64,
+    pub(crate) seconds: u64,
+}
+
 /// Measures and reports.
-pub(crate) fn run(arena: &Arena, rate: u64, seconds: u64, report: &mut dyn FnMut(Figure)) -> Result<()> {
+pub(crate) fn run(arena: &Arena, load: Load, report: &mut dyn FnMut(Figure)) -> Result<()> {
+    let rate = load.rate;
     let mut measured = [const { Vec::new() }; 3];
     for run in 0..arena.runs {
         for (contestant, runs) in Contestant::ALL.into_iter().zip(&mut measured) {
             let told = format!("latency at {rate}/s, run {} of {}, {}", run + 1, arena.runs, contestant.name());
             progress(&told);
-            runs.push(stream(arena, contestant, rate, seconds, run)?);
+            runs.push(stream(arena, contestant, load, run)?);
         }
     }
     tell(rate, &measured, report);
     Ok(())
 }
 
-fn stream(arena: &Arena, contestant: Contestant, rate: u64, seconds: u64, run: usize) -> Result<Measured> {
+fn stream(arena: &Arena, contestant: Contestant, load: Load, run: usize) -> Result<Measured> {
+    let Load { warm_up, rate, seconds } = load;
     let identity = format!("latency-{rate}-{}-{run}", contestant.name());
     let names = Names { input: format!("{identity}.in"), identity };
     arena.topics.create(&names.input, PARTITIONS)?;
@@ -50,12 +65,12 @@ fn stream(arena: &Arena, contestant: Contestant, rate: u64, seconds: u64, run: u
     let mut side = arena.start(contestant, &names)?;
     way.prime(&mut side, arena.seed)?;
 
-    let (warm_up, total) = (rate * seconds.div_ceil(2), rate * seconds);
-    let warming = Stream { rate, numbers: 0..warm_up, warm_up, seed: arena.seed };
+    let warming = Stream { rate: AT_ONCE, numbers: 0..warm_up, warm_up, seed: arena.seed };
     let warmed = way.pass(&mut side, &warming, PATIENCE)?;
     ensure!(warmed.missing == 0, "{} of {warm_up} results of the warm-up did not come", warmed.missing);
+    let total = rate * seconds;
     let numbers = warm_up..warm_up + total;
-    let stream = Stream { rate, numbers: numbers.clone(), warm_up: 0, seed: arena.seed + 1 };
+    let stream = Stream { rate, numbers: numbers.clone(), warm_up: total / SETTLING, seed: arena.seed + 1 };
     let passed = way.pass(&mut side, &stream, LAST_RESULTS)?;
     side.stop()?;
 

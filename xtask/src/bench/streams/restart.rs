@@ -42,10 +42,7 @@ pub(crate) fn run(arena: &Arena, keys: u64, report: &mut dyn FnMut(Figure)) -> R
             progress(&format!("restart with {keys} keys, run {} of {}, {}", run + 1, arena.runs, contestant.name()));
             let past = if contestant == Contestant::Quickstart { &mut ours } else { &mut theirs };
             let start = past.start(contestant)?;
-            ensure!(
-                start.restored || contestant == Contestant::Quickstart,
-                "Kafka Streams did not restore its state"
-            );
+            ensure!(start.restored || contestant == Contestant::Quickstart, "Kafka Streams did not restore its state");
             runs.push(start);
         }
     }

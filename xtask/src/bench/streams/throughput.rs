@@ -52,8 +52,7 @@ fn drain(arena: &Arena, contestant: Contestant, payments: &FullTopic, run: usize
     let spent = payments.watch(arena.start(contestant, &names)?, &names.identity)?;
     audit::demand_each_once(&arena.brokers, &names.results(), PARTITIONS, payments.events)?;
     let (_, result_bytes) = kafka::mean_record_bytes(&arena.brokers, &names.results(), Offset::Beginning)?;
-    let state_records =
-        arena.state_records(contestant, &names, PARTITIONS)? as f64 / payments.events as f64;
+    let state_records = arena.state_records(contestant, &names, PARTITIONS)? as f64 / payments.events as f64;
     arena.clean_up(contestant, &names)?;
     Ok(Measured { spent, result_bytes, state_records })
 }

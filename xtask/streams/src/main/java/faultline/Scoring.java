@@ -26,7 +26,6 @@ final class Scoring implements Processor<byte[], Event, byte[], byte[]> {
     private final Payloads payloads = new Payloads();
     private ProcessorContext<byte[], byte[]> context;
     private KeyValueStore<byte[], byte[]> keys;
-    private long greatestMs = Long.MIN_VALUE;
 
     /** What is said about one event. */
     static final class Judged {
@@ -58,8 +57,7 @@ final class Scoring implements Processor<byte[], Event, byte[], byte[]> {
             forward(record.key(), event.raw, record.timestamp(), DEAD_LETTERS);
             return;
         }
-        greatestMs = Math.max(greatestMs, context.currentStreamTimeMs());
-        if (event.timeMs < greatestMs - ALLOWED_LATENESS_MS) {
+        if (event.timeMs < context.currentStreamTimeMs() - ALLOWED_LATENESS_MS) {
             forward(record.key(), event.raw, record.timestamp(), LATE);
             return;
         }
