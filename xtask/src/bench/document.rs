@@ -65,15 +65,17 @@ const SECTIONS: [(&str, &str, &str); 7] = [
          busy users fit), `poll.ms` 5, `max.poll.records` 5,000, `buffered.records.per.partition` 10,000, \
          `fetch.max.wait.ms` 10, producer `linger.ms` 20, `batch.size` 512 KiB, `buffer.memory` 128 MiB, \
          `retry.backoff.ms` 10, a static member, no standby; changelog segments of 64 MiB with a dirty ratio of 0.2; Java \
-         with a heap of 3 GiB and the parallel collector. All of it is in `QuickstartOnStreams.java`, and `--streams-set name=value` tries another value.\n\n\
+         with a heap of 3 GiB and the parallel collector. All of it is in `QuickstartOnStreams.java`, and \
+         `--streams-set name=value` tries another value.\n\n\
          *Throughput*: a full topic, 100,000 users (Zipf), 6 partitions; the first 40 % are left out, in which Java compiles \
          its hot code. CPU seconds are those of all threads, its compiler and collector included. *stateRecordsPerEvent* is \
          what is written to make the state durable, records and transaction markers: 0 means that the state is not durable, \
          so that less is promised for less work. *Latency*: an open loop as above, 2 partitions, 6 s, the \
          first fifth left out; before it 300,000 events are read as fast as possible and not measured, for the same reason. \
          Who is more than a second's events behind when the stream ends has not kept up; who has not in most runs has a \
-         *backlog* but no quantiles. *Restart*: from the start of a fresh process, after a clean stop, with nothing left on the machine, to the first result, and to a result from each of \
-         6 partitions; an event waits in each. *restored* is said only where users with a long past were known again; \
+         *backlog* but no quantiles. *Restart*: from the start of a fresh process, after a clean stop, with \
+         nothing left on the machine, to the first result, and to a result from each of 6 partitions; an event waits in \
+         each. *restored* is said only where users with a long past were known again; \
          *withoutState* is a start that restores nothing, and no such start is compared with one that does. Session timeouts \
          after a crash are not in it.",
     ),
