@@ -63,9 +63,11 @@ fn each(answers: Result<Vec<rdkafka::admin::TopicResult>, KafkaError>, name: &st
     Ok(())
 }
 
-/// A producer of events, quick and plain.
+/// A producer of events, quick and in order: a batch that is sent again must not land behind the next one, or its events
+/// would be late.
 pub(crate) fn event_producer(brokers: &str) -> Result<BaseProducer> {
     client(brokers)
+        .set("enable.idempotence", "true")
         .set("linger.ms", "5")
         .set("compression.type", "lz4")
         .set("delivery.report.only.error", "true")
