@@ -8,12 +8,15 @@ mod drain;
 mod events;
 mod features;
 mod figure;
+mod full_topic;
 mod kafka;
 mod latency;
 mod measure;
+mod open_loop;
 mod pipelines;
 mod quality;
 mod side;
+mod streams;
 mod tell;
 
 use anyhow::{Result, ensure};
@@ -39,6 +42,8 @@ pub(crate) struct Options {
     /// Write docs/benchmarks.md from the figures
     #[arg(long)]
     write: bool,
+    #[command(flatten)]
+    streams: streams::Sizes,
     /// One side of a comparison in a process of its own; the benchmarks start it
     #[arg(long, hide = true, num_args = 1.., value_name = "ARGUMENT")]
     side: Vec<String>,
@@ -60,6 +65,8 @@ pub(crate) enum Name {
     Drain,
     /// From the moment an event was due to its visible result, against a bare worker
     Latency,
+    /// The same workload on Kafka Streams: throughput, latency, restart
+    Streams,
     /// What the quickstart finds of what was planted, on seeds that nobody has looked at
     Quality,
 }
@@ -90,12 +97,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             }
             figures.push(figure);
         };
-        measure(*name, options.runs, options.seed, &mut report)?;
+        measure(*name, options, &mut report)?;
     }
     if options.write { document::write(&figures) } else { Ok(()) }
 }
 
-fn measure(name: Name, runs: usize, seed: u64, report: &mut dyn FnMut(Figure)) -> Result<()> {
+fn measure(name: Name, options: &Options, report: &mut dyn FnMut(Figure)) -> Result<()> {
+    let Options { runs, seed, .. } = *options;
     match name {
         Name::Features => features::run(runs, seed, report),
         Name::Detectors => {
@@ -108,6 +116,7 @@ fn measure(name: Name, runs: usize, seed: u64, report: &mut dyn FnMut(Figure)) -
         }
         Name::Drain => drain::run(runs, seed, report),
         Name::Latency => latency::run(runs, seed, report),
+        Name::Streams => streams::run(&options.streams, runs, seed, report),
         Name::Quality => quality::run(runs, report),
     }
 }

@@ -20,6 +20,7 @@ use signal_hook::iterator::Signals;
 
 use crate::tree;
 use kafka::{Access, Kafka, Setup};
+pub(crate) use tools::provide_compiler;
 
 /// What `cargo xtask services` is asked to do.
 #[derive(Args)]

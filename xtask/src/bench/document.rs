@@ -10,7 +10,7 @@ use super::tell::{number, reliability};
 use crate::tree;
 
 /// What each benchmark is about.
-const SECTIONS: [(&str, &str, &str); 6] = [
+const SECTIONS: [(&str, &str, &str); 7] = [
     (
         "features",
         "Windows",
@@ -49,6 +49,35 @@ const SECTIONS: [(&str, &str, &str); 6] = [
          partitions. *Toy* is the least that a worker of keyed windows does: it picks the fields out of the text, keeps a \
          ring of 64 values per key and writes a z-score, without validation, group, late events or alerts. Generator, \
          broker, worker and reader share the machine's cores.",
+    ),
+    (
+        "streams",
+        "Beside Kafka Streams",
+        "The same workload on Kafka Streams 4.1.1: `xtask/streams`, a Java program with the Processor API that validates the \
+         same JSON (Jackson's streaming parser), keeps the same windows and two detectors of equal work per user, and \
+         writes a result of about the same size for each event, with the same headers, into the same partition. It does \
+         less than the product where less was simpler: no deduplication by event id, no pooling over users, no quarantine, \
+         simpler alerts. Both run with exactly-once results, a commit every 10 ms, two threads, snappy, the same \
+         output topics, on one broker and the same cores; they take turns, and a reader with `read_committed` makes sure that \
+         each event has exactly one result.\n\n\
+         *streamsMemory* and *streamsRocksdb* keep their state in memory and in RocksDB, both with a changelog: \
+         `exactly_once_v2`, `commit.interval.ms` 10, `num.stream.threads` 2, `statestore.cache.max.bytes` 256 MiB (all \
+         busy users fit), `poll.ms` 5, `max.poll.records` 5,000, `buffered.records.per.partition` 10,000, \
+         `fetch.max.wait.ms` 10, producer `linger.ms` 20, `batch.size` 512 KiB, `buffer.memory` 128 MiB, \
+         `retry.backoff.ms` 10, a static member, no standby; changelog segments of 64 MiB with a dirty ratio of 0.2; Java \
+         with a heap of 3 GiB and the parallel collector. All of it is in `QuickstartOnStreams.java`, and \
+         `--streams-set name=value` tries another value.\n\n\
+         *Throughput*: a full topic, 100,000 users (Zipf), 6 partitions; the first 40 % are left out, in which Java compiles \
+         its hot code. CPU seconds are those of all threads, its compiler and collector included. *stateRecordsPerEvent* is \
+         what is written to make the state durable, records and transaction markers: 0 means that the state is not durable, \
+         so that less is promised for less work. *Latency*: an open loop as above, 2 partitions, 6 s, the \
+         first fifth left out; before it 300,000 events are read as fast as possible and not measured, for the same reason. \
+         Who is more than a second's events behind when the stream ends has not kept up; who has not in most runs has a \
+         *backlog* but no quantiles. *Restart*: from the start of a fresh process, after a clean stop, with \
+         nothing left on the machine, to the first result, and to a result from each of 6 partitions; an event waits in \
+         each. *restored* is said only where users with a long past were known again; \
+         *withoutState* is a start that restores nothing, and no such start is compared with one that does. Session timeouts \
+         after a crash are not in it.",
     ),
     (
         "quality",

@@ -53,6 +53,12 @@ impl Events {
     /// Makes event `number`; its id is `e-<number>`. Returns the user's rank.
     pub(crate) fn next(&mut self, number: u64, time_ms: i64) -> usize {
         let user = self.zipf.draw(&mut self.random);
+        self.of_user(user, number, time_ms);
+        user
+    }
+
+    /// Makes an event of this user.
+    pub(crate) fn of_user(&mut self, user: usize, number: u64, time_ms: i64) {
         self.key.clear();
         // Writing to a String cannot fail.
         let _ = write!(self.key, "user-{user:05}");
@@ -68,7 +74,6 @@ impl Events {
              \"merchant\":{{\"id\":\"m-{merchant:04}\",\"category\":\"{category}\"}},\"status\":\"{status}\",\"country\":\"DE\"}}",
             self.key
         );
-        user
     }
 }
 

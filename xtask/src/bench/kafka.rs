@@ -63,9 +63,11 @@ fn each(answers: Result<Vec<rdkafka::admin::TopicResult>, KafkaError>, name: &st
     Ok(())
 }
 
-/// A producer of events, quick and plain.
+/// A producer of events, quick and in order: a batch that is sent again must not land behind the next one, or its events
+/// would be late.
 pub(crate) fn event_producer(brokers: &str) -> Result<BaseProducer> {
     client(brokers)
+        .set("enable.idempotence", "true")
         .set("linger.ms", "5")
         .set("compression.type", "lz4")
         .set("delivery.report.only.error", "true")
@@ -148,25 +150,80 @@ impl Progress {
     }
 }
 
-/// Mean bytes (key and value) of the first records of a topic.
-pub(crate) fn mean_record_bytes(brokers: &str, topic: &str) -> Result<(f64, f64)> {
+/// Where the records of a topic end, partition by partition, added up: records and transaction markers ever written.
+/// A topic that is not there has none.
+pub(crate) fn written(brokers: &str, topic: &str, partitions: i32) -> Result<u64> {
+    let consumer: BaseConsumer = client(brokers).create().context("failed to make a consumer")?;
+    let mut sum = 0;
+    for partition in 0..partitions {
+        match consumer.fetch_watermarks(topic, partition, REQUEST) {
+            Ok((_, end)) => sum += end.unsigned_abs(),
+            Err(error) if is_missing(&error) => return Ok(0),
+            Err(error) => return Err(error).with_context(|| format!("failed to find the end of {topic}")),
+        }
+    }
+    Ok(sum)
+}
+
+fn is_missing(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownPartition
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+        )
+    )
+}
+
+/// Reads committed records of some partitions, from an offset in each to its present end.
+pub(crate) fn read_to_end(
+    brokers: &str,
+    topic: &str,
+    partitions: std::ops::Range<i32>,
+    from: Offset,
+    each: &mut dyn FnMut(&rdkafka::message::BorrowedMessage<'_>) -> bool,
+) -> Result<()> {
     let consumer: BaseConsumer = client(brokers)
-        .set("group.id", "faultline-bench-sizes")
+        .set("group.id", "faultline-bench-audit")
+        .set("enable.auto.commit", "false")
         .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
+        .set("fetch.queue.backoff.ms", "2")
         .create()
         .context("failed to make a consumer")?;
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, 0, Offset::Beginning).context("failed to choose a partition")?;
-    consumer.assign(&list).context("failed to read the results")?;
+    for partition in partitions.clone() {
+        list.add_partition_offset(topic, partition, from).context("failed to choose a partition")?;
+    }
+    consumer.assign(&list).with_context(|| format!("failed to read {topic}"))?;
+    let (mut open, mut moved) = (partitions.len(), Instant::now());
+    while open > 0 {
+        match consumer.poll(Duration::from_millis(500)) {
+            Some(Ok(message)) => {
+                moved = Instant::now();
+                if !each(&message) {
+                    return Ok(());
+                }
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
+            Some(Err(error)) => return Err(error).with_context(|| format!("failed to read {topic}")),
+            None => ensure!(moved.elapsed() < STUCK, "{topic} could not be read to its end"),
+        }
+    }
+    Ok(())
+}
+
+/// Mean bytes (key and value) of the first records of a topic, or of its last ones.
+pub(crate) fn mean_record_bytes(brokers: &str, topic: &str, from: Offset) -> Result<(f64, f64)> {
+    use rdkafka::Message;
     let (mut keys, mut values, mut count) = (0, 0, 0);
-    let began = Instant::now();
-    while count < 10_000 && began.elapsed() < REQUEST {
-        use rdkafka::Message;
-        let Some(Ok(message)) = consumer.poll(Duration::from_millis(500)) else { continue };
+    read_to_end(brokers, topic, 0..1, from, &mut |message| {
         keys += message.key().map_or(0, <[u8]>::len);
         values += message.payload().map_or(0, <[u8]>::len);
         count += 1;
-    }
-    ensure!(count > 0, "no result in {topic}");
+        count < 10_000
+    })?;
+    ensure!(count > 0, "no record in {topic}");
     Ok((keys as f64 / f64::from(count), values as f64 / f64::from(count)))
 }

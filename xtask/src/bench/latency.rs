@@ -1,21 +1,11 @@
-//! Open loop: event i is due at start + i / rate, and its latency counts from then to the moment its result can be
-//! read with `read_committed`, so a stall is not hidden. The product with `examples/quickstart` unchanged against the
-//! bare toy, with one generator and one reader for both, taking turns.
+//! From event to visible result, in an open loop: the product with `examples/quickstart` unchanged against the bare toy,
+//! taking turns.
 
-use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use anyhow::{Context, Result, ensure};
 
-use anyhow::{Context, Result, anyhow, ensure};
-use faultline_worker::adapters::kafka_native::LaneQueue;
-use faultline_worker::ports::{Source, Taken};
-use hdrhistogram::Histogram;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-
-use super::events::{Events, number_of};
 use super::figure::Figure;
-use super::kafka::{self, Topics};
+use super::kafka::Topics;
+use super::open_loop::{OpenLoop, PATIENCE, Stream};
 use super::pipelines::{self, Names, Variant};
 use super::side::{Kind, Side, Yardstick};
 use crate::services;
@@ -28,8 +18,6 @@ const RATES: [u64; 2] = [20_000, 100_000];
 const SECONDS: u64 = 15;
 /// The first fifth of a stream: new keys, new connections.
 const WARM_UP: u64 = 5;
-/// Results that have not come so long after the last event was due will not come.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Measures and reports.
 pub(crate) fn run(runs: usize, seed: u64, report: &mut dyn FnMut(Figure)) -> Result<()> {
@@ -113,112 +101,13 @@ impl Bench {
     /// One open-loop stream through a side.
     fn stream(&self, mut side: Side, input: &str, output: &str, rate: u64) -> Result<Measured> {
         let total = rate * SECONDS;
-        let mut reader = Reader::new(&self.brokers, output)?;
-        self.prime(&mut side, &mut reader, input)?;
-        let cpu = side.cpu()?;
-        let start = Instant::now();
-        let generator = {
-            let (brokers, input, seed) = (self.brokers.clone(), input.to_owned(), self.seed);
-            thread::spawn(move || generate(&brokers, &input, seed, rate, total, start))
-        };
-        let mut latency = Histogram::<u64>::new(3).context("failed to make a histogram")?;
-        let (mut received, mut outside) = (0, 0);
-        let last_due = start + Duration::from_secs(SECONDS);
-        while received < total {
-            reader.take(&mut |number| {
-                received += 1;
-                if number >= total / WARM_UP {
-                    let due = Duration::from_nanos(number * 1_000_000_000 / rate);
-                    let micros = start.elapsed().saturating_sub(due).as_micros() as u64;
-                    outside += u64::from(latency.record(micros.max(1)).is_err());
-                }
-            });
-            side.check()?;
-            ensure!(last_due.elapsed() < PATIENCE, "{received} of {total} results came");
-        }
-        generator.join().map_err(|_| anyhow!("the generator panicked"))??;
-        let cpu = side.cpu()?.saturating_sub(cpu);
+        let mut way = OpenLoop::new(&self.brokers, input, output, PARTITIONS)?;
+        way.prime(&mut side, self.seed)?;
+        let stream = Stream { rate, numbers: 0..total, warm_up: total / WARM_UP, seed: self.seed };
+        let passed = way.pass(&mut side, &stream, PATIENCE)?;
         side.stop()?;
-        ensure!(outside == 0, "{outside} latencies do not fit the histogram");
-        let ms = |quantile| latency.value_at_quantile(quantile) as f64 / 1_000.0;
-        Ok(Measured { p50: ms(0.5), p95: ms(0.95), p99: ms(0.99), micros: cpu.as_secs_f64() * 1e6 / total as f64 })
-    }
-
-    /// One event per partition, far outside the stream's numbers: the side is ready when their results are there.
-    fn prime(&self, side: &mut Side, reader: &mut Reader, input: &str) -> Result<()> {
-        let producer = kafka::event_producer(&self.brokers)?;
-        let mut events = Events::new(self.seed);
-        for partition in 0..PARTITIONS {
-            events.next(u64::MAX - partition as u64, now_ms());
-            kafka::send(&producer, input, partition, &events.key, &events.value)?;
-        }
-        kafka::flush(&producer)?;
-        let (mut seen, began) = (0, Instant::now());
-        while seen < PARTITIONS {
-            reader.take(&mut |_| seen += 1);
-            side.check()?;
-            ensure!(began.elapsed() < PATIENCE, "the first results did not come within {} s", PATIENCE.as_secs());
-        }
-        Ok(())
-    }
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
-}
-
-/// Sends each event when it is due, whatever becomes of it.
-fn generate(brokers: &str, input: &str, seed: u64, rate: u64, total: u64, start: Instant) -> Result<()> {
-    let producer = kafka::event_producer(brokers)?;
-    let mut events = Events::new(seed);
-    let mut number = 0;
-    while number < total {
-        let due = (start.elapsed().as_nanos() * u128::from(rate) / 1_000_000_000) as u64;
-        let now = now_ms();
-        while number < due.min(total) {
-            let user = events.next(number, now);
-            kafka::send(&producer, input, user as i32 % PARTITIONS, &events.key, &events.value)?;
-            number += 1;
-        }
-        thread::sleep(Duration::from_micros(500));
-    }
-    kafka::flush(&producer)
-}
-
-/// Reads committed results in batches.
-struct Reader {
-    // Dropped before the consumer that it belongs to.
-    queue: LaneQueue,
-    consumer: Arc<BaseConsumer>,
-}
-
-impl Reader {
-    fn new(brokers: &str, topic: &str) -> Result<Self> {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", brokers)
-            .set("group.id", "faultline-bench-reader")
-            .set("enable.auto.commit", "false")
-            .set("isolation.level", "read_committed")
-            .set("fetch.wait.max.ms", "5")
-            .set("fetch.queue.backoff.ms", "2")
-            .create()
-            .context("failed to make a consumer")?;
-        let consumer = Arc::new(consumer);
-        let queue = LaneQueue::new(&consumer, topic);
-        let mut list = TopicPartitionList::new();
-        for partition in 0..PARTITIONS {
-            queue.target().forward(consumer.client(), topic, partition);
-            list.add_partition_offset(topic, partition, Offset::Beginning).context("failed to choose partitions")?;
-        }
-        consumer.assign(&list).context("failed to read the results")?;
-        Ok(Self { queue, consumer })
-    }
-
-    fn take(&mut self, each: &mut dyn FnMut(u64)) {
-        self.consumer.poll(Duration::ZERO);
-        self.queue.take(Duration::from_millis(20), &mut |taken| {
-            let Taken::Record(record) = taken else { return };
-            record.value.and_then(number_of).into_iter().for_each(&mut *each);
-        });
+        ensure!(passed.missing == 0, "{} of {total} results did not come", passed.missing);
+        let micros = passed.cpu.as_secs_f64() * 1e6 / total as f64;
+        Ok(Measured { p50: passed.ms(0.5), p95: passed.ms(0.95), p99: passed.ms(0.99), micros })
     }
 }

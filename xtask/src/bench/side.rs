@@ -84,7 +84,8 @@ impl Side {
         Self::spawn(command, &folder.join(format!("{group}.log")))
     }
 
-    fn spawn(mut command: Command, log: &Path) -> Result<Self> {
+    /// Starts a program of any kind; what it says goes to the log.
+    pub(crate) fn spawn(mut command: Command, log: &Path) -> Result<Self> {
         let file = File::create(log).with_context(|| format!("failed to create {}", log.display()))?;
         let errors = file.try_clone().context("failed to share a log")?;
         let child =

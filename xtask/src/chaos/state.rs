@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use faultline_worker::state::{RecordKey, read_head};
 use rdkafka::message::Message;
 
 use super::topics;
@@ -16,12 +17,22 @@ const SHOWN: usize = 5;
 /// The latest value of each key.
 type State = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// What of a state record has to be equal, `None`: nothing. What differs by right between two runs over one input is
-/// left out: the owner, the marker and increments, which follow the ticks, and the ids taken in, which lie in records
-/// of one tick each.
-fn comparable(key: &[u8], value: &[u8]) -> Option<Vec<u8>> {
-    let kept = [b"k/".as_slice(), b"d/", b"s/", b"c/"].iter().any(|prefix| key.starts_with(prefix));
-    kept.then(|| value.to_vec())
+/// What of a state record has to be equal, and under which name; `None`: nothing. What differs by right between two runs
+/// over one input is left out: owner, marker and configuration, counts and ids, which lie in records of one tick each, and
+/// of an image the offset up to which it holds. Of frozen versions the last counts: older ones go when nobody needs them.
+fn comparable(key: &[u8], value: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    match RecordKey::parse(key)? {
+        RecordKey::Image { .. } => {
+            let (head, image) = read_head(value).ok()?;
+            (head.parts > 0).then(|| (key.to_vec(), image.to_vec()))
+        }
+        RecordKey::Decision { .. } => Some((key.to_vec(), value.to_vec())),
+        RecordKey::Version { of, offset } => {
+            let image = [&offset.to_be_bytes(), value].concat();
+            Some((format!("s/{of}").into_bytes(), image))
+        }
+        _ => None,
+    }
 }
 
 /// Compares two state topics, both of workers that have been stopped cleanly.
@@ -48,7 +59,12 @@ fn folded(brokers: &str, topic: &str, partition: i32) -> Result<State> {
 
 fn take(state: &mut State, key: &[u8], value: Option<&[u8]>) {
     match value.and_then(|value| comparable(key, value)) {
-        Some(value) => drop(state.insert(key.to_vec(), value)),
+        Some((name, value)) => {
+            let newer = !name.starts_with(b"s/") || state.get(&name).is_none_or(|old| old[..8] <= value[..8]);
+            if newer {
+                state.insert(name, value);
+            }
+        }
         None => drop(state.remove(key)),
     }
 }
@@ -72,6 +88,9 @@ fn differences(disturbed: &State, twin: &State) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use faultline_numerics::image::Writer;
+    use faultline_worker::state::{Head, write_head};
+
     use super::*;
 
     fn state(records: &[(&str, Option<&str>)]) -> State {
@@ -80,21 +99,34 @@ mod tests {
         state
     }
 
+    fn image(applied_upto: i64, parts: u32, bytes: &str) -> String {
+        let mut w = Writer::new();
+        write_head(Head { applied_upto, parts }, &mut w);
+        w.raw(bytes.as_bytes());
+        String::from_utf8(w.into_bytes()).expect("small numbers are ASCII")
+    }
+
     #[test]
-    fn the_last_value_counts_and_a_tombstone_ends_a_key() {
-        let rewritten = state(&[("k/a", Some("1")), ("k/b", Some("1")), ("k/a", Some("2")), ("k/b", None)]);
-        assert!(differences(&rewritten, &state(&[("k/a", Some("2"))])).is_empty());
+    fn the_last_value_counts_and_keys_that_are_gone_do_not() {
+        let (old, new, same, gone) = (image(1, 1, "1"), image(2, 1, "2"), image(9, 1, "2"), image(3, 0, ""));
+        let rewritten =
+            state(&[("k/a", Some(&old)), ("k/b", Some(&old)), ("k/a", Some(&new)), ("k/b", None), ("k/c", Some(&gone))]);
+        assert!(differences(&rewritten, &state(&[("k/a", Some(&same))])).is_empty());
     }
 
     #[test]
     fn every_way_to_differ_is_told() {
-        let (here, twin) =
-            (state(&[("k/a", Some("1")), ("d/b", Some("1"))]), state(&[("k/a", Some("2")), ("k/c", Some("1"))]));
+        let (one, two) = (image(1, 1, "1"), image(1, 1, "2"));
+        let here = state(&[("k/a", Some(&one)), ("d/b", Some("1"))]);
+        let twin = state(&[("k/a", Some(&two)), ("k/c", Some(&one))]);
         assert_eq!(differences(&here, &twin), ["`d/b` only here", "`k/a` differs", "`k/c` only in the twin"]);
     }
 
     #[test]
     fn what_follows_the_ticks_is_left_out() {
-        assert!(state(&[("m", Some("1")), ("o", Some("1")), ("i/f/7", Some("1")), ("e/1/2", Some("1"))]).is_empty());
+        assert!(state(&[("m", Some("1")), ("o", Some("1")), ("e/1/2", Some("1"))]).is_empty());
+        let of = "0123456789abcdef0123456789abcdef";
+        let versions = state(&[(&format!("s/{of}/5"), Some("old")), (&format!("s/{of}/9"), Some("new")), (&format!("s/{of}/5"), None)]);
+        assert_eq!(versions.len(), 1);
     }
 }

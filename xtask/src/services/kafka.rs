@@ -18,8 +18,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::tools;
 use crate::tree;
-pub(crate) use configuration::Access;
 use configuration::Ports;
+pub(crate) use configuration::{Access, VERSION};
 
 /// A start takes 3 to 8 s here; a machine that needs longer than this is stuck.
 const START_LIMIT: Duration = Duration::from_secs(90);
@@ -202,7 +202,7 @@ pub(crate) fn provide_libraries() -> Result<PathBuf> {
     if libraries.is_dir() && fs::read_to_string(&pom).is_ok_and(|text| text == configuration::POM) {
         return Ok(libraries);
     }
-    eprintln!("fetching Kafka {} with Maven into {} (once)", configuration::VERSION, cache.display());
+    eprintln!("fetching Kafka {} with Maven into {} (once)", VERSION, cache.display());
     let part = cache.join("libs.part");
     for stale in [&libraries, &part] {
         if stale.exists() {

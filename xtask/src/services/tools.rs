@@ -42,6 +42,17 @@ pub(crate) fn provide(tools: &[Tool]) -> Result<()> {
     apt(&[&["install", "--yes", "--quiet", "--no-install-recommends"], packages.as_slice()].concat())
 }
 
+/// Makes sure that Java, its compiler and Maven are there, as [`provide`] does.
+pub(crate) fn provide_compiler() -> Result<()> {
+    provide(&BROKER)?;
+    ensure!(
+        is_there("javac"),
+        "javac not found on the PATH: the program on Kafka Streams is compiled here, which takes a JDK (17 or later), \
+         not only a Java runtime. On Debian or Ubuntu: sudo apt-get install default-jdk-headless"
+    );
+    Ok(())
+}
+
 /// True if the program can be started.
 pub(crate) fn is_there(program: &str) -> bool {
     Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
