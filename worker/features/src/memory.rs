@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! number of stretches · a word per stretch · heads, where the plan has put them · stretches
-//!                       └ where, how many items fit ──────────────────────────────►
+//!                       └ where, how many items fit, which one is the oldest ────►
 //! ```
 //! Heads have a fixed size. A stretch grows as its key is seen: closed panes, events of a ring. Whose a head or a
 //! stretch is and what its words mean, only its owner knows.
@@ -19,12 +19,15 @@ pub(crate) struct Memory {
 pub(crate) struct Stretch {
     /// Its first word.
     pub(crate) from: usize,
-    /// Items that fit.
+    /// Items that fit: a ring has at most 1,024.
     pub(crate) capacity: usize,
+    /// Place of the oldest item; those behind the last place stand before it.
+    pub(crate) oldest: usize,
 }
 
-/// Bits of a stretch's word that say how many items fit: a ring has at most 1,024.
-const CAPACITY_BITS: u32 = 16;
+/// The word of a stretch: 16 bits for the capacity, 16 for the oldest item, the rest for the first word.
+const OLDEST_SHIFT: u32 = 16;
+const FROM_SHIFT: u32 = 32;
 
 impl Memory {
     /// Empty stretches, heads of zeros.
@@ -42,7 +45,14 @@ impl Memory {
     #[inline]
     pub(crate) fn stretch(&self, index: usize) -> Stretch {
         let word = self.words[1 + index];
-        Stretch { from: (word >> CAPACITY_BITS) as usize, capacity: (word & ((1 << CAPACITY_BITS) - 1)) as usize }
+        let (capacity, oldest) = (word as u16, (word >> OLDEST_SHIFT) as u16);
+        Stretch { from: (word >> FROM_SHIFT) as usize, capacity: capacity.into(), oldest: oldest.into() }
+    }
+
+    #[inline]
+    pub(crate) fn set_oldest(&mut self, index: usize, oldest: usize) {
+        let word = &mut self.words[1 + index];
+        *word = *word & !(0xffff << OLDEST_SHIFT) | (oldest as u64) << OLDEST_SHIFT;
     }
 
     /// Makes room for `capacity` items: the stretch has had so many words and gets so many. Those behind it move.
@@ -57,12 +67,12 @@ impl Memory {
         self.words.copy_within(end..length, end + added);
         let stretches = self.words[0] as usize;
         for word in &mut self.words[1..=stretches] {
-            if *word >> CAPACITY_BITS >= end as u64 {
-                *word += (added as u64) << CAPACITY_BITS;
+            if *word >> FROM_SHIFT >= end as u64 {
+                *word += (added as u64) << FROM_SHIFT;
             }
         }
-        self.words[1 + index] = (from as u64) << CAPACITY_BITS | capacity as u64;
-        Stretch { from, capacity }
+        self.words[1 + index] = (from as u64) << FROM_SHIFT | (known.oldest as u64) << OLDEST_SHIFT | capacity as u64;
+        self.stretch(index)
     }
 
     /// Bytes on the heap.
@@ -88,7 +98,7 @@ mod tests {
         assert_eq!(memory.words[heads..], [10, 10, 20, 20, 21, 21, 21, 30, 30]);
         let places = [0, 1, 2].map(|index| memory.stretch(index));
         let expected = [(heads + 2, 4), (heads, 2), (heads + 7, 2)];
-        assert_eq!(places, expected.map(|(from, capacity)| Stretch { from, capacity }));
+        assert_eq!(places, expected.map(|(from, capacity)| Stretch { from, capacity, oldest: 0 }));
         assert_eq!(memory.heap_bytes(), memory.words.len() * 8);
     }
 }

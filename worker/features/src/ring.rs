@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use faultline_numerics::image::{ImageError, Reader, Writer};
 
-use crate::memory::Memory;
+use crate::memory::{Memory, Stretch};
 use crate::pane::{Count, Extrema, Pane, Reading, Slope, Spread, Sums};
 
 /// Most events that a ring keeps.
@@ -86,7 +86,7 @@ impl Item for Timed {
 }
 
 /// The last events of one key, up to a capacity: where they are in the key's [`Memory`]. The head is one word, how many
-/// items there are and which one is the oldest.
+/// items there are.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ring<T> {
     head: usize,
@@ -100,41 +100,38 @@ impl<T: Item> Ring<T> {
         Self { head, stretch, capacity, item: PhantomData }
     }
 
-    /// How many items, and the place of the oldest, 0 until the ring is full.
     #[inline]
-    fn held(self, memory: &Memory) -> (usize, usize) {
-        let head = memory.words[self.head];
-        (head as u32 as usize, (head >> 32) as usize)
+    fn held(self, memory: &Memory) -> usize {
+        memory.words[self.head] as usize
     }
 
     /// Two parts: the second one holds the older items.
     #[inline]
     fn items(self, memory: &Memory) -> (&[u64], &[u64]) {
-        let (held, oldest) = self.held(memory);
-        let from = memory.stretch(self.stretch).from;
-        memory.words[from..from + held * T::WORDS].split_at(oldest * T::WORDS)
+        let Stretch { from, oldest, .. } = memory.stretch(self.stretch);
+        memory.words[from..from + self.held(memory) * T::WORDS].split_at(oldest * T::WORDS)
     }
 
     pub(crate) fn push(self, memory: &mut Memory, item: T) {
-        let (held, oldest) = self.held(memory);
-        let (at, head) = if held < self.capacity {
-            if held == memory.stretch(self.stretch).capacity {
-                // By doubling, but never beyond the capacity of the ring.
-                self.grow(memory, (held + held.max(2)).min(self.capacity));
-            }
-            (held, (held + 1) as u64)
+        let held = self.held(memory);
+        let Stretch { mut from, capacity, oldest } = memory.stretch(self.stretch);
+        let mut at = held;
+        if held == self.capacity {
+            at = oldest;
+            memory.set_oldest(self.stretch, if oldest + 1 == held { 0 } else { oldest + 1 });
         } else {
-            let next = if oldest + 1 == held { 0 } else { oldest + 1 };
-            (oldest, held as u64 | (next as u64) << 32)
-        };
-        let from = memory.stretch(self.stretch).from + at * T::WORDS;
-        item.put(&mut memory.words[from..from + T::WORDS]);
-        memory.words[self.head] = head;
+            if held == capacity {
+                // By doubling, but never beyond the capacity of the ring.
+                from = self.grow(memory, (held + held.max(2)).min(self.capacity)).from;
+            }
+            memory.words[self.head] = held as u64 + 1;
+        }
+        item.put(&mut memory.words[from + at * T::WORDS..from + (at + 1) * T::WORDS]);
     }
 
-    fn grow(self, memory: &mut Memory, capacity: usize) {
+    fn grow(self, memory: &mut Memory, capacity: usize) -> Stretch {
         let before = memory.stretch(self.stretch).capacity;
-        memory.grow(self.stretch, capacity, before * T::WORDS, capacity * T::WORDS);
+        memory.grow(self.stretch, capacity, before * T::WORDS, capacity * T::WORDS)
     }
 
     /// The oldest item, if the ring is full.
@@ -158,7 +155,9 @@ impl<T: Item> Ring<T> {
         match reading {
             Reading::Count | Reading::Rate(_) => self.statistic::<Count>(memory, skip).read(reading, value),
             Reading::Sum | Reading::Mean => self.statistic::<Sums>(memory, skip).read(reading, value),
-            Reading::Min | Reading::Max | Reading::Range => self.statistic::<Extrema>(memory, skip).read(reading, value),
+            Reading::Min | Reading::Max | Reading::Range => {
+                self.statistic::<Extrema>(memory, skip).read(reading, value)
+            }
             Reading::Stddev | Reading::ZScore => self.statistic::<Spread>(memory, skip).read(reading, value),
             Reading::Slope => self.statistic::<Slope>(memory, skip).read(reading, value),
         }
@@ -176,11 +175,11 @@ impl<T: Item> Ring<T> {
 
     #[inline]
     pub(crate) fn is_full(self, memory: &Memory) -> bool {
-        self.held(memory).0 == self.capacity
+        self.held(memory) == self.capacity
     }
 
     pub(crate) fn is_empty(self, memory: &Memory) -> bool {
-        self.held(memory).0 == 0
+        self.held(memory) == 0
     }
 
     /// Memory when the ring is full.
@@ -189,7 +188,7 @@ impl<T: Item> Ring<T> {
     }
 
     pub(crate) fn write(self, memory: &Memory, image: &mut Writer) {
-        image.varint(self.held(memory).0 as u64);
+        image.varint(self.held(memory) as u64);
         self.iter(memory).for_each(|item| item.write(image));
     }
 

@@ -50,7 +50,7 @@ impl Shape {
 ///
 /// ```text
 /// head:    end of the running pane · places of the closed panes · running · total
-/// stretch: numbers of the closed panes, from the oldest to the newest · their counts, two in a word
+/// stretch: numbers of the closed panes, a ring · their counts, two in a word
 /// ```
 /// Bit `i` of the places: the pane `i + 1` before the running one holds events. A window has at most 60 panes, see
 /// [`Shape::of_window`]. Counts of closed panes end at 2³² − 1: a key would need 8,000 events a second for six days,
@@ -132,7 +132,11 @@ impl<P: Pane> Panes<P> {
         head[Self::PLACES] = if closes { kept | 1 << (steps - 1) } else { kept };
         let (held, left) = (before.count_ones() as usize, (before.count_ones() - kept.count_ones()) as usize);
         if left > 0 {
-            self.closed_mut(memory).remove_oldest(left, held);
+            let Stretch { capacity, oldest, .. } = memory.stretch(self.stretch);
+            memory.set_oldest(
+                self.stretch,
+                if oldest + left < capacity { oldest + left } else { oldest + left - capacity },
+            );
         }
         if closes {
             self.reserve(memory, held - left);
@@ -152,14 +156,14 @@ impl<P: Pane> Panes<P> {
 
     #[inline]
     fn closed(self, memory: &Memory) -> Closed<&[u64], P> {
-        let Stretch { from, capacity } = memory.stretch(self.stretch);
-        Closed::of(&memory.words[from..from + closed_words::<P>(capacity)], capacity)
+        let stretch = memory.stretch(self.stretch);
+        Closed::of(&memory.words[stretch.from..stretch.from + closed_words::<P>(stretch.capacity)], stretch)
     }
 
     #[inline]
     fn closed_mut(self, memory: &mut Memory) -> Closed<&mut [u64], P> {
-        let Stretch { from, capacity } = memory.stretch(self.stretch);
-        Closed::of(&mut memory.words[from..from + closed_words::<P>(capacity)], capacity)
+        let stretch = memory.stretch(self.stretch);
+        Closed::of(&mut memory.words[stretch.from..stretch.from + closed_words::<P>(stretch.capacity)], stretch)
     }
 
     /// Room for one more than are `held`; grows by doubling, but never beyond what the window can hold.
@@ -167,17 +171,18 @@ impl<P: Pane> Panes<P> {
     fn reserve(self, memory: &mut Memory, held: usize) {
         if held == memory.stretch(self.stretch).capacity {
             let most = usize::try_from(self.shape.panes - 1).unwrap_or(usize::MAX);
-            self.grow(memory, (held + held.max(2)).min(most));
+            self.grow(memory, held, (held + held.max(2)).min(most));
         }
     }
 
-    fn grow(self, memory: &mut Memory, capacity: usize) {
+    #[inline(never)]
+    fn grow(self, memory: &mut Memory, held: usize, capacity: usize) {
+        let panes: Vec<P> = (0..held).map(|at| self.closed(memory).get(at)).collect();
         let before = memory.stretch(self.stretch).capacity;
         memory.grow(self.stretch, capacity, closed_words::<P>(before), closed_words::<P>(capacity));
-        // The counts stand behind all numbers.
-        let closed = self.closed_mut(memory);
-        let counts_before = before * P::NUMBERS..closed_words::<P>(before);
-        closed.words.copy_within(counts_before, capacity * P::NUMBERS);
+        memory.set_oldest(self.stretch, 0);
+        let mut closed = self.closed_mut(memory);
+        panes.iter().enumerate().for_each(|(at, pane)| closed.put(at, pane));
     }
 
     /// Takes in an event whose time is not after the key's. What lies before the window is of no consequence.
@@ -280,7 +285,7 @@ impl<P: Pane> Panes<P> {
             }
         }
         if !closed.is_empty() {
-            self.grow(memory, closed.len());
+            self.grow(memory, 0, closed.len());
         }
         for (at, pane) in closed.iter().rev().enumerate() {
             self.closed_mut(memory).put(at, pane);

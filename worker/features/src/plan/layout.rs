@@ -56,7 +56,8 @@ impl Plan {
         let growing = self.windows.iter().map(Vec::len).sum::<usize>() + self.rings.len() + self.timed_rings.len();
         let first = Memory::first_head(growing);
         let mut cursor = Cursor { head: first, stretch: 0 };
-        let mut layout = Layout { previous_numbers: cursor.take(self.previous_numbers.len(), 1, 0).head, ..Layout::default() };
+        let mut layout =
+            Layout { previous_numbers: cursor.take(self.previous_numbers.len(), 1, 0).head, ..Layout::default() };
         for kind in WindowKind::ALL {
             layout.windows[kind as usize] = cursor.take(self.windows[kind as usize].len(), head_words(kind), 1);
         }

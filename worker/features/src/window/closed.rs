@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use crate::memory::Stretch;
 use crate::pane::Pane;
 
 /// Words of a statistic with a count of its own.
@@ -32,32 +33,43 @@ pub(super) const fn closed_words<P: Pane>(capacity: usize) -> usize {
     capacity * P::NUMBERS + if P::IS_COUNTED { capacity.div_ceil(2) } else { 0 }
 }
 
-/// The closed panes of one key and one family of windows: the numbers of `capacity` panes, then their counts.
+/// The closed panes of one key and one family of windows, from the oldest to the newest: the numbers of all that fit,
+/// then their counts. What leaves and what comes moves nothing.
 pub(super) struct Closed<W, P> {
-    pub(super) words: W,
-    /// Where the counts begin.
-    counts: usize,
+    words: W,
+    stretch: Stretch,
     kind: PhantomData<P>,
 }
 
 impl<W: AsRef<[u64]>, P: Pane> Closed<W, P> {
     #[inline]
-    pub(super) fn of(words: W, capacity: usize) -> Self {
-        Self { words, counts: capacity * P::NUMBERS, kind: PhantomData }
+    pub(super) fn of(words: W, stretch: Stretch) -> Self {
+        Self { words, stretch, kind: PhantomData }
     }
 
     #[inline]
     pub(super) fn get(&self, at: usize) -> P {
-        let words = self.words.as_ref();
-        P::of(self.count(at), &words[at * P::NUMBERS..(at + 1) * P::NUMBERS])
+        self.get_slot(self.slot(at))
+    }
+
+    /// Where the pane stands that is so many after the oldest.
+    #[inline]
+    fn slot(&self, at: usize) -> usize {
+        let Stretch { capacity, oldest, .. } = self.stretch;
+        if oldest + at < capacity { oldest + at } else { oldest + at - capacity }
     }
 
     #[inline]
-    fn count(&self, at: usize) -> u64 {
-        if !P::IS_COUNTED {
-            return 0;
-        }
-        self.words.as_ref()[self.counts + at / 2] >> (at % 2 * 32) & u64::from(u32::MAX)
+    fn get_slot(&self, slot: usize) -> P {
+        let words = self.words.as_ref();
+        let count = if P::IS_COUNTED { words[self.counts() + slot / 2] >> (slot % 2 * 32) } else { 0 };
+        P::of(count & u64::from(u32::MAX), &words[slot * P::NUMBERS..(slot + 1) * P::NUMBERS])
+    }
+
+    /// Where the counts begin.
+    #[inline]
+    fn counts(&self) -> usize {
+        self.stretch.capacity * P::NUMBERS
     }
 
     /// The total of the panes up to `to` in their order, relative to the newest of them.
@@ -67,8 +79,13 @@ impl<W: AsRef<[u64]>, P: Pane> Closed<W, P> {
             return P::default();
         }
         let mut total = self.get(to - 1).anchor();
-        for at in from..to {
-            total.absorb(&self.get(at));
+        let Stretch { capacity, oldest, .. } = self.stretch;
+        let (from, to) = (oldest + from, oldest + to);
+        for slot in from..to.min(capacity) {
+            total.absorb(&self.get_slot(slot));
+        }
+        for slot in from.max(capacity)..to {
+            total.absorb(&self.get_slot(slot - capacity));
         }
         total
     }
@@ -77,43 +94,21 @@ impl<W: AsRef<[u64]>, P: Pane> Closed<W, P> {
 impl<P: Pane> Closed<&mut [u64], P> {
     #[inline]
     pub(super) fn put(&mut self, at: usize, pane: &P) {
-        pane.put_numbers(&mut self.words[at * P::NUMBERS..(at + 1) * P::NUMBERS]);
-        self.put_count(at, pane.count());
-    }
-
-    #[inline]
-    fn put_count(&mut self, at: usize, count: u64) {
+        let slot = self.slot(at);
+        pane.put_numbers(&mut self.words[slot * P::NUMBERS..(slot + 1) * P::NUMBERS]);
         if P::IS_COUNTED {
-            let (word, shift) = (&mut self.words[self.counts + at / 2], at % 2 * 32);
-            *word = *word & !(u64::from(u32::MAX) << shift) | count.min(u64::from(u32::MAX)) << shift;
+            let (counts, shift) = (self.counts(), slot % 2 * 32);
+            let word = &mut self.words[counts + slot / 2];
+            *word = *word & !(u64::from(u32::MAX) << shift) | pane.count().min(u64::from(u32::MAX)) << shift;
         }
     }
 
-    /// An empty pane at a place, those from there on move.
+    /// An empty pane at a place; the newer ones move. There is room for one more than are `held`.
     pub(super) fn insert(&mut self, at: usize, held: usize) {
-        self.words.copy_within(at * P::NUMBERS..held * P::NUMBERS, (at + 1) * P::NUMBERS);
         for moved in (at..held).rev() {
-            self.put_count(moved + 1, self.count(moved));
+            self.put(moved + 1, &self.get(moved));
         }
         self.put(at, &P::default());
-    }
-
-    /// Takes out the `left` oldest of those `held`.
-    #[inline]
-    pub(super) fn remove_oldest(&mut self, left: usize, held: usize) {
-        self.words.copy_within(left * P::NUMBERS..held * P::NUMBERS, 0);
-        if P::IS_COUNTED {
-            let counts = &mut self.words[self.counts..];
-            let used = held.div_ceil(2);
-            counts.copy_within(left / 2..used, 0);
-            if left % 2 == 1 {
-                let used = used - left / 2;
-                for at in 1..used {
-                    counts[at - 1] = counts[at - 1] >> 32 | counts[at] << 32;
-                }
-                counts[used - 1] >>= 32;
-            }
-        }
     }
 }
 
@@ -124,39 +119,44 @@ mod tests {
     use super::*;
     use crate::pane::{Count, Spread};
 
-    fn filled<P: Pane + PartialEq + std::fmt::Debug>(steps: &[(bool, usize)]) {
-        let mut words = vec![0; closed_words::<P>(steps.len())];
-        let mut closed: Closed<&mut [u64], P> = Closed::of(&mut words, steps.len());
+    fn filled<P: Pane + PartialEq + std::fmt::Debug>(capacity: usize, steps: &[(bool, usize)]) {
+        let mut words = vec![0; closed_words::<P>(capacity)];
+        let mut stretch = Stretch { from: 0, capacity, oldest: 0 };
         let mut expected: Vec<P> = Vec::new();
         for (event, &(inserts, at)) in steps.iter().enumerate() {
             let at = at % (expected.len() + 1);
-            if inserts {
+            if !inserts || expected.len() == capacity {
+                stretch.oldest = (stretch.oldest + at) % capacity;
+                expected.drain(..at);
+            } else {
                 let mut pane = P::default();
                 (0..=event).for_each(|value| pane.add(0, value as f64));
+                let mut closed: Closed<&mut [u64], P> = Closed::of(&mut words, stretch);
                 closed.insert(at, expected.len());
                 closed.put(at, &pane);
                 expected.insert(at, pane);
-            } else {
-                closed.remove_oldest(at, expected.len());
-                expected.drain(..at);
             }
+            let closed: Closed<&[u64], P> = Closed::of(&words, stretch);
             let found: Vec<P> = (0..expected.len()).map(|at| closed.get(at)).collect();
             assert_eq!(found, expected);
+            let mut total = expected.last().map_or(P::default(), P::anchor);
+            expected.iter().for_each(|pane| total.absorb(pane));
+            assert_eq!(closed.total(0, expected.len()), total);
         }
     }
 
     proptest! {
         #[test]
-        fn packed_panes_are_those_that_were_put(steps in proptest::collection::vec((any::<bool>(), 0usize..64), 1..60)) {
-            filled::<Count>(&steps);
-            filled::<Spread>(&steps);
+        fn packed_panes_are_those_that_were_put(capacity in 1usize..60, steps in proptest::collection::vec((any::<bool>(), 0usize..64), 1..60)) {
+            filled::<Count>(capacity, &steps);
+            filled::<Spread>(capacity, &steps);
         }
     }
 
     #[test]
     fn a_count_that_does_not_fit_stays_at_the_most() {
         let mut words = [0; 1];
-        let mut closed: Closed<&mut [u64], Count> = Closed::of(&mut words, 2);
+        let mut closed: Closed<&mut [u64], Count> = Closed::of(&mut words, Stretch { from: 0, capacity: 2, oldest: 0 });
         closed.put(0, &Count::of(1 << 40, &[]));
         closed.put(1, &Count::of(7, &[]));
         assert_eq!((closed.get(0).count(), closed.get(1).count()), (u64::from(u32::MAX), 7));

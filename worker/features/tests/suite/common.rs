@@ -1,8 +1,8 @@
 //! Short names for specs, and streams of random events.
 
 use faultline_features::{
-    Aggregate, Ast, BinaryOperator, Cycle, Event, Extent, FeatureSource, FeatureSpec, FieldKind, FieldSpec, KeyWindows, Paths,
-    Plan, Value, WhenMissing,
+    Aggregate, Ast, BinaryOperator, Cycle, Event, Extent, FeatureSource, FeatureSpec, FieldKind, FieldSpec, KeyWindows,
+    Paths, Plan, Value, WhenMissing,
 };
 use proptest::prelude::*;
 
