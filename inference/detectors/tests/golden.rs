@@ -164,10 +164,11 @@ impl Imaged for Combined {
 type States = Vec<(String, Box<dyn Imaged>)>;
 
 fn models() -> States {
-    let model = |(detector, inputs): (DetectorSpec, usize)| -> (String, Box<dyn Imaged>) {
-        (format!("{detector:?} of {inputs}"), Box::new(Shard::new(spec(detector, inputs), KEYS)))
+    let names = ["tail", "tail with context", "ewma", "count", "threshold"];
+    let model = |(name, (detector, inputs)): (&str, (DetectorSpec, usize))| -> (String, Box<dyn Imaged>) {
+        (name.to_owned(), Box::new(Shard::new(spec(detector, inputs), KEYS)))
     };
-    detectors().into_iter().map(model).collect()
+    names.into_iter().zip(detectors()).map(model).collect()
 }
 
 fn combinations() -> States {
