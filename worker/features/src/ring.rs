@@ -96,6 +96,7 @@ pub(crate) struct Ring<T> {
 }
 
 impl<T: Item> Ring<T> {
+    #[inline]
     pub(crate) fn at(head: usize, stretch: usize, capacity: usize) -> Self {
         Self { head, stretch, capacity, item: PhantomData }
     }
@@ -112,6 +113,7 @@ impl<T: Item> Ring<T> {
         memory.words[from..from + self.held(memory) * T::WORDS].split_at(oldest * T::WORDS)
     }
 
+    #[inline]
     pub(crate) fn push(self, memory: &mut Memory, item: T) {
         let held = self.held(memory);
         let Stretch { mut from, capacity, oldest } = memory.stretch(self.stretch);
@@ -129,6 +131,7 @@ impl<T: Item> Ring<T> {
         item.put(&mut memory.words[from + at * T::WORDS..from + (at + 1) * T::WORDS]);
     }
 
+    #[inline(never)]
     fn grow(self, memory: &mut Memory, capacity: usize) -> Stretch {
         let before = memory.stretch(self.stretch).capacity;
         memory.grow(self.stretch, capacity, before * T::WORDS, capacity * T::WORDS)
@@ -165,11 +168,18 @@ impl<T: Item> Ring<T> {
 
     fn statistic<P: Pane>(self, memory: &Memory, skip: usize) -> P {
         let mut statistic = P::default();
-        for (time_ms, value) in self.iter(memory).skip(skip).map(T::event) {
-            if !value.is_nan() {
-                statistic.add(time_ms, value);
+        let mut add = |items: &[u64]| {
+            for (time_ms, value) in items.chunks_exact(T::WORDS).map(|words| T::of(words).event()) {
+                if !value.is_nan() {
+                    statistic.add(time_ms, value);
+                }
             }
-        }
+        };
+        // Two plain loops: one over both parts costs twice as much.
+        let (newer, older) = self.items(memory);
+        let skipped = (skip * T::WORDS).min(older.len());
+        add(&older[skipped..]);
+        add(&newer[(skip * T::WORDS - skipped).min(newer.len())..]);
         statistic
     }
 

@@ -71,6 +71,7 @@ impl<P: Pane> Panes<P> {
     const TOTAL: usize = Self::RUNNING + whole_words::<P>();
     pub(crate) const HEAD_WORDS: usize = Self::TOTAL + whole_words::<P>();
 
+    #[inline]
     pub(crate) fn at(head: usize, stretch: usize, shape: Shape) -> Self {
         Self { head, stretch, shape, kind: PhantomData }
     }
@@ -111,6 +112,7 @@ impl<P: Pane> Panes<P> {
         }
     }
 
+    #[inline(never)]
     fn close(self, memory: &mut Memory, now_ms: i64) {
         let Shape { pane_ms, panes } = self.shape;
         let head = self.head_mut(memory);
@@ -199,6 +201,7 @@ impl<P: Pane> Panes<P> {
         }
     }
 
+    #[inline(never)]
     fn insert_late(self, memory: &mut Memory, time_ms: i64, value: f64) {
         let running_ms = self.end_ms(memory) - self.shape.pane_ms;
         let place = (running_ms - self.shape.start_of(time_ms)) / self.shape.pane_ms - 1;

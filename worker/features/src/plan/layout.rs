@@ -132,6 +132,7 @@ fn head_words(kind: WindowKind) -> usize {
     }
 }
 
+#[inline]
 fn ring<T: Item>(span: Span, at: usize, capacity: usize) -> Ring<T> {
     Ring::at(span.head + at, span.stretch + at, capacity)
 }
