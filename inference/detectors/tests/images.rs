@@ -207,4 +207,38 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn a_combination_never_panics_on_garbage_or_a_cut_image(bytes: Vec<u8>, at in 0usize..4_000, flip in 0u8.., length in 0usize..4_000) {
+        let models: Vec<Model> = detectors().into_iter().map(|(detector, inputs)| Model::new(spec(detector, inputs))).collect();
+        let combination = Combination::new(Combine::Any, &models);
+        let (mut shared, mut key) = (combination.new_shared(), combination.new_key());
+        let mut increments = CombinationIncrements::default();
+        for number in 0..400u64 {
+            let surprises = [Some((number % 13) as f64 * 0.5), Some(0.1)];
+            combination.fold(&shared, &mut increments, &surprises, Maturity::Mature, &mut key);
+            if number == 300 {
+                shared = combination.next_shared(&shared, &increments);
+            }
+        }
+        let mut writer = Writer::new();
+        combination.write_shared(&shared, &mut writer);
+        combination.write_increments(&increments, &mut writer);
+        combination.write_key(&key, &mut writer);
+        let mut damaged = writer.into_bytes();
+        let at = at % damaged.len();
+        damaged[at] ^= flip;
+        damaged.truncate(length);
+        for image in [&bytes, &damaged] {
+            let mut reader = Reader::new(image);
+            let shared = combination.restore_shared(&mut reader).unwrap_or_default();
+            let mut increments = combination.restore_increments(&mut reader).unwrap_or_default();
+            let mut key = combination.restore_key(&mut reader).unwrap_or_default();
+            for number in 0..20u64 {
+                let surprises = [Some(number as f64), Some(0.1)];
+                combination.fold(&shared, &mut increments, &surprises, Maturity::Mature, &mut key);
+            }
+            combination.write_shared(&combination.next_shared(&shared, &increments), &mut Writer::new());
+        }
+    }
 }

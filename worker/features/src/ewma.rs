@@ -14,6 +14,19 @@ pub(crate) struct Ewma {
 }
 
 impl Ewma {
+    /// Words that it takes.
+    pub(crate) const WORDS: usize = 3;
+
+    #[inline]
+    pub(crate) fn of(words: &[u64]) -> Self {
+        Self { mean: f64::from_bits(words[0]), weight: f64::from_bits(words[1]), time_ms: words[2] as i64 }
+    }
+
+    #[inline]
+    pub(crate) fn put(&self, words: &mut [u64]) {
+        words[..Self::WORDS].copy_from_slice(&[self.mean.to_bits(), self.weight.to_bits(), self.time_ms as u64]);
+    }
+
     /// `mean ← mean + (value − mean) / weight`, as a mixture that cannot overflow.
     pub(crate) fn add(&mut self, time_ms: i64, value: f64, half_life_ms: i64) {
         if self.weight == 0.0 {

@@ -19,6 +19,7 @@ mod expression;
 mod plan;
 
 mod key;
+mod memory;
 
 mod window;
 

@@ -39,6 +39,20 @@ pub(crate) trait Pane: Copy + Default {
     /// Name of the kind, part of the fingerprint of the state.
     const KIND: &'static str;
 
+    /// Words that it takes beside its count.
+    const NUMBERS: usize;
+
+    /// Whether it counts its events.
+    const IS_COUNTED: bool;
+
+    /// The statistic of a count (0 where there is none) and the words of [`Pane::put_numbers`].
+    fn of(count: u64, numbers: &[u64]) -> Self;
+
+    fn put_numbers(&self, numbers: &mut [u64]);
+
+    /// How many events, 0 where they are not counted.
+    fn count(&self) -> u64;
+
     fn is_empty(&self) -> bool;
 
     /// Adds one event; `value` is finite, and 0 where the kind takes none.
@@ -58,19 +72,6 @@ pub(crate) trait Pane: Copy + Default {
     fn write(&self, image: &mut Writer);
 
     fn restore(image: &mut Reader<'_>) -> Result<Self, ImageError>;
-
-    /// The total of panes in their order, relative to the newest of them.
-    fn total<'p>(panes: impl DoubleEndedIterator<Item = &'p Self> + Clone) -> Self
-    where
-        Self: 'p,
-    {
-        let Some(newest) = panes.clone().next_back() else { return Self::default() };
-        let mut total = newest.anchor();
-        for pane in panes {
-            total.absorb(pane);
-        }
-        total
-    }
 
     /// The set of both.
     #[inline]
@@ -106,7 +107,9 @@ mod tests {
     fn total<P: Pane>(panes: &[Vec<(i64, f64)>]) -> P {
         let panes: Vec<P> = panes.iter().map(|events| collect(events)).collect();
         let (running, closed) = panes.split_last().unwrap();
-        P::total(closed.iter()).joined(running)
+        let mut total = closed.last().map_or(P::default(), P::anchor);
+        closed.iter().for_each(|pane| total.absorb(pane));
+        total.joined(running)
     }
 
     proptest! {

@@ -9,6 +9,7 @@
 mod compile;
 mod fold;
 mod image;
+mod layout;
 mod step;
 
 use std::ops::Range;
@@ -20,6 +21,7 @@ use crate::key::KeyWindows;
 use crate::path::Paths;
 use crate::spec::{FeatureSpec, FieldKind, FieldSpec};
 use crate::value::Value;
+use layout::Layout;
 use step::{
     Direct, EwmaStep, LastTime, LastValue, Previous, RingStep, Seasonal, State, Tally, TextRingStep, WindowFamily,
     WindowKind,
@@ -52,6 +54,7 @@ pub struct Plan {
     expressions: Vec<(usize, Program)>,
     /// Every state of a key, sorted by fingerprint.
     states: Vec<State>,
+    layout: Layout,
     longest_window_ms: i64,
 }
 

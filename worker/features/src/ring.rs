@@ -1,7 +1,10 @@
 //! The last events of a key, in the order in which they were folded: `lastEvents`, `valuesAgo`.
 
+use std::marker::PhantomData;
+
 use faultline_numerics::image::{ImageError, Reader, Writer};
 
+use crate::memory::{Memory, Stretch};
 use crate::pane::{Count, Extrema, Pane, Reading, Slope, Spread, Sums};
 
 /// Most events that a ring keeps.
@@ -9,6 +12,11 @@ pub(crate) const MOST_EVENTS: u16 = 1_024;
 
 /// One event of a ring.
 pub(crate) trait Item: Copy {
+    /// Words that it takes.
+    const WORDS: usize;
+
+    fn of(words: &[u64]) -> Self;
+    fn put(self, words: &mut [u64]);
     /// Event time, where it is kept, and value; NaN is absent.
     fn event(self) -> (i64, f64);
     fn write(self, image: &mut Writer);
@@ -16,6 +24,18 @@ pub(crate) trait Item: Copy {
 }
 
 impl Item for f64 {
+    const WORDS: usize = 1;
+
+    #[inline]
+    fn of(words: &[u64]) -> Self {
+        Self::from_bits(words[0])
+    }
+
+    #[inline]
+    fn put(self, words: &mut [u64]) {
+        words[0] = self.to_bits();
+    }
+
     #[inline]
     fn event(self) -> (i64, f64) {
         (0, self)
@@ -38,6 +58,18 @@ pub(crate) struct Timed {
 }
 
 impl Item for Timed {
+    const WORDS: usize = 2;
+
+    #[inline]
+    fn of(words: &[u64]) -> Self {
+        Self { time_ms: words[0] as i64, value: f64::from_bits(words[1]) }
+    }
+
+    #[inline]
+    fn put(self, words: &mut [u64]) {
+        words[..2].copy_from_slice(&[self.time_ms as u64, self.value.to_bits()]);
+    }
+
     #[inline]
     fn event(self) -> (i64, f64) {
         (self.time_ms, self.value)
@@ -53,94 +85,134 @@ impl Item for Timed {
     }
 }
 
-/// The last events, up to a capacity that the plan knows.
-#[derive(Debug, Clone, PartialEq)]
+/// The last events of one key, up to a capacity: where they are in the key's [`Memory`]. The head is one word, how many
+/// items there are.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Ring<T> {
-    items: Vec<T>,
-    /// Place of the oldest item, 0 until the ring is full.
-    oldest: usize,
-}
-
-impl<T> Default for Ring<T> {
-    fn default() -> Self {
-        Self { items: Vec::new(), oldest: 0 }
-    }
+    head: usize,
+    stretch: usize,
+    capacity: usize,
+    item: PhantomData<T>,
 }
 
 impl<T: Item> Ring<T> {
-    pub(crate) fn push(&mut self, item: T, capacity: usize) {
-        if self.items.len() < capacity {
-            reserve(&mut self.items, capacity);
-            self.items.push(item);
-            return;
+    #[inline]
+    pub(crate) fn at(head: usize, stretch: usize, capacity: usize) -> Self {
+        Self { head, stretch, capacity, item: PhantomData }
+    }
+
+    #[inline]
+    fn held(self, memory: &Memory) -> usize {
+        memory.words[self.head] as usize
+    }
+
+    /// Two parts: the second one holds the older items.
+    #[inline]
+    fn items(self, memory: &Memory) -> (&[u64], &[u64]) {
+        let Stretch { from, oldest, .. } = memory.stretch(self.stretch);
+        memory.words[from..from + self.held(memory) * T::WORDS].split_at(oldest * T::WORDS)
+    }
+
+    #[inline]
+    pub(crate) fn push(self, memory: &mut Memory, item: T) {
+        let held = self.held(memory);
+        let Stretch { mut from, capacity, oldest } = memory.stretch(self.stretch);
+        let mut at = held;
+        if held == self.capacity {
+            at = oldest;
+            memory.set_oldest(self.stretch, if oldest + 1 == held { 0 } else { oldest + 1 });
+        } else {
+            if held == capacity {
+                // By doubling, but never beyond the capacity of the ring.
+                from = self.grow(memory, (held + held.max(2)).min(self.capacity)).from;
+            }
+            memory.words[self.head] = held as u64 + 1;
         }
-        self.items[self.oldest] = item;
-        self.oldest = (self.oldest + 1) % capacity;
+        item.put(&mut memory.words[from + at * T::WORDS..from + (at + 1) * T::WORDS]);
+    }
+
+    #[inline(never)]
+    fn grow(self, memory: &mut Memory, capacity: usize) -> Stretch {
+        let before = memory.stretch(self.stretch).capacity;
+        memory.grow(self.stretch, capacity, before * T::WORDS, capacity * T::WORDS)
     }
 
     /// The oldest item, if the ring is full.
-    pub(crate) fn oldest(&self, capacity: usize) -> Option<T> {
-        if self.items.len() < capacity { None } else { self.items.get(self.oldest).copied() }
+    #[inline]
+    pub(crate) fn oldest(self, memory: &Memory) -> Option<T> {
+        if !self.is_full(memory) {
+            return None;
+        }
+        Some(T::of(self.items(memory).1))
     }
 
     /// From the oldest to the newest.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = T> + '_ {
-        let (newer, older) = self.items.split_at(self.oldest);
-        older.iter().chain(newer).copied()
+    #[inline]
+    pub(crate) fn iter(self, memory: &Memory) -> impl Iterator<Item = T> {
+        let (newer, older) = self.items(memory);
+        older.chunks_exact(T::WORDS).chain(newer.chunks_exact(T::WORDS)).map(T::of)
     }
 
     /// A reading over the items, the `skip` oldest left out.
-    pub(crate) fn read(&self, reading: Reading, skip: usize, value: f64) -> f64 {
+    pub(crate) fn read(self, memory: &Memory, reading: Reading, skip: usize, value: f64) -> f64 {
         match reading {
-            Reading::Count | Reading::Rate(_) => self.statistic::<Count>(skip).read(reading, value),
-            Reading::Sum | Reading::Mean => self.statistic::<Sums>(skip).read(reading, value),
-            Reading::Min | Reading::Max | Reading::Range => self.statistic::<Extrema>(skip).read(reading, value),
-            Reading::Stddev | Reading::ZScore => self.statistic::<Spread>(skip).read(reading, value),
-            Reading::Slope => self.statistic::<Slope>(skip).read(reading, value),
+            Reading::Count | Reading::Rate(_) => self.statistic::<Count>(memory, skip).read(reading, value),
+            Reading::Sum | Reading::Mean => self.statistic::<Sums>(memory, skip).read(reading, value),
+            Reading::Min | Reading::Max | Reading::Range => {
+                self.statistic::<Extrema>(memory, skip).read(reading, value)
+            }
+            Reading::Stddev | Reading::ZScore => self.statistic::<Spread>(memory, skip).read(reading, value),
+            Reading::Slope => self.statistic::<Slope>(memory, skip).read(reading, value),
         }
     }
 
-    fn statistic<P: Pane>(&self, skip: usize) -> P {
+    fn statistic<P: Pane>(self, memory: &Memory, skip: usize) -> P {
         let mut statistic = P::default();
-        for (time_ms, value) in self.iter().skip(skip).map(T::event) {
-            if !value.is_nan() {
-                statistic.add(time_ms, value);
+        let mut add = |items: &[u64]| {
+            for (time_ms, value) in items.chunks_exact(T::WORDS).map(|words| T::of(words).event()) {
+                if !value.is_nan() {
+                    statistic.add(time_ms, value);
+                }
             }
-        }
+        };
+        // Two plain loops: one over both parts costs twice as much.
+        let (newer, older) = self.items(memory);
+        let skipped = (skip * T::WORDS).min(older.len());
+        add(&older[skipped..]);
+        add(&newer[(skip * T::WORDS - skipped).min(newer.len())..]);
         statistic
     }
 
-    pub(crate) fn is_full(&self, capacity: usize) -> bool {
-        self.items.len() == capacity
+    #[inline]
+    pub(crate) fn is_full(self, memory: &Memory) -> bool {
+        self.held(memory) == self.capacity
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.items.is_empty()
+    pub(crate) fn is_empty(self, memory: &Memory) -> bool {
+        self.held(memory) == 0
     }
 
-    pub(crate) fn heap_bytes(&self) -> usize {
-        self.items.capacity() * size_of::<T>()
+    /// Memory when the ring is full.
+    pub(crate) fn most_bytes(capacity: usize) -> usize {
+        (2 + capacity * T::WORDS) * size_of::<u64>()
     }
 
-    pub(crate) fn write(&self, image: &mut Writer) {
-        image.varint(self.items.len() as u64);
-        self.iter().for_each(|item| item.write(image));
+    pub(crate) fn write(self, memory: &Memory, image: &mut Writer) {
+        image.varint(self.held(memory) as u64);
+        self.iter(memory).for_each(|item| item.write(image));
     }
 
-    pub(crate) fn restore(image: &mut Reader<'_>, capacity: usize) -> Result<Self, ImageError> {
-        let items = read_items(image, capacity, 8, T::restore)?;
-        Ok(Self { items, oldest: 0 })
-    }
-}
-
-/// Grows by doubling, but never beyond the capacity of the ring.
-pub(crate) fn reserve<T>(items: &mut Vec<T>, capacity: usize) {
-    let held = items.len();
-    if held == items.capacity() {
-        items.reserve_exact(held.clamp(2, (capacity - held).max(2)));
+    pub(crate) fn restore(self, memory: &mut Memory, image: &mut Reader<'_>) -> Result<(), ImageError> {
+        let items = read_items(image, self.capacity, 8, T::restore)?;
+        if !items.is_empty() {
+            self.grow(memory, items.len());
+        }
+        items.into_iter().for_each(|item| self.push(memory, item));
+        Ok(())
     }
 }
 
+/// As many items as the image says, refused if they are more than a ring takes.
 pub(crate) fn read_items<T>(
     image: &mut Reader<'_>,
     capacity: usize,
@@ -158,25 +230,29 @@ pub(crate) fn read_items<T>(
 mod tests {
     use super::*;
 
+    fn alone(capacity: usize) -> (Ring<f64>, Memory) {
+        (Ring::at(Memory::first_head(1), 0, capacity), Memory::new(1, 1))
+    }
+
     #[test]
     fn a_ring_keeps_the_last_items_in_order() {
-        let mut ring = Ring::default();
+        let (ring, mut memory) = alone(3);
         for value in 1..=7 {
-            assert_eq!(ring.oldest(3), (value > 3).then(|| f64::from(value - 3)));
-            ring.push(f64::from(value), 3);
+            assert_eq!(ring.oldest(&memory), (value > 3).then(|| f64::from(value - 3)));
+            ring.push(&mut memory, f64::from(value));
         }
-        assert_eq!(ring.iter().collect::<Vec<_>>(), [5.0, 6.0, 7.0]);
-        assert_eq!(ring.read(Reading::Sum, 1, 0.0), 13.0);
+        assert_eq!(ring.iter(&memory).collect::<Vec<_>>(), [5.0, 6.0, 7.0]);
+        assert_eq!(ring.read(&memory, Reading::Sum, 1, 0.0), 13.0);
     }
 
     #[test]
     fn absent_values_take_a_place_and_no_part() {
-        let mut ring = Ring::default();
+        let (ring, mut memory) = alone(3);
         for value in [1.0, f64::NAN, 5.0] {
-            ring.push(value, 3);
+            ring.push(&mut memory, value);
         }
-        assert_eq!(ring.read(Reading::Mean, 0, 0.0), 3.0);
-        ring.push(f64::NAN, 3);
-        assert_eq!(ring.read(Reading::Mean, 0, 0.0), 5.0);
+        assert_eq!(ring.read(&memory, Reading::Mean, 0, 0.0), 3.0);
+        ring.push(&mut memory, f64::NAN);
+        assert_eq!(ring.read(&memory, Reading::Mean, 0, 0.0), 5.0);
     }
 }

@@ -2,7 +2,7 @@
 
 use faultline_numerics::image::{ImageError, Reader, Writer};
 
-use crate::ring::{read_items, reserve};
+use crate::ring::read_items;
 use crate::value::Value;
 
 /// The last texts of a key; each place keeps its memory for the next text.
@@ -65,7 +65,10 @@ impl Text {
 impl TextRing {
     pub(crate) fn push(&mut self, text: Option<&str>, capacity: usize) {
         if self.items.len() < capacity {
-            reserve(&mut self.items, capacity);
+            let held = self.items.len();
+            if held == self.items.capacity() {
+                self.items.reserve_exact(held.max(2).min(capacity - held));
+            }
             let mut item = Text::default();
             item.set(text);
             self.items.push(item);

@@ -8,11 +8,15 @@
 //! The total of the closed panes is computed anew, in their order, when a pane closes or takes a late event; so its bits
 //! are a function of the panes, and whatever leaves the window leaves nothing behind.
 
-use std::collections::VecDeque;
+mod closed;
+
+use std::marker::PhantomData;
 
 use faultline_numerics::image::{ImageError, Reader, Writer};
 
+use crate::memory::{Memory, Stretch};
 use crate::pane::Pane;
+use closed::{Closed, closed_words, put_whole, whole, whole_words};
 
 /// Division of event time: how long a pane is, how many make the longest window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,157 +46,265 @@ impl Shape {
     }
 }
 
-/// The panes of one key and one family of windows.
-#[derive(Debug, Clone, PartialEq)]
+/// The panes of one key and one family of windows: where they are in the key's [`Memory`].
+///
+/// ```text
+/// head:    end of the running pane · places of the closed panes · running · total
+/// stretch: numbers of the closed panes, a ring · their counts, two in a word
+/// ```
+/// Bit `i` of the places: the pane `i + 1` before the running one holds events. A window has at most 60 panes, see
+/// [`Shape::of_window`]. Counts of closed panes end at 2³² − 1: a key would need 8,000 events a second for six days,
+/// the pane of a window of a year.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Panes<P> {
-    /// End of the running pane, exclusive; `i64::MIN` before the first event.
-    end_ms: i64,
-    running: P,
-    total: P,
-    closed: VecDeque<Closed<P>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Closed<P> {
-    start_ms: i64,
-    pane: P,
-}
-
-impl<P: Pane> Default for Panes<P> {
-    fn default() -> Self {
-        Self { end_ms: i64::MIN, running: P::default(), total: P::default(), closed: VecDeque::new() }
-    }
+    head: usize,
+    stretch: usize,
+    shape: Shape,
+    kind: PhantomData<P>,
 }
 
 impl<P: Pane> Panes<P> {
+    /// End of the running pane, exclusive; `i64::MIN` before the first event.
+    const END: usize = 0;
+    const PLACES: usize = 1;
+    const RUNNING: usize = 2;
+    const TOTAL: usize = Self::RUNNING + whole_words::<P>();
+    pub(crate) const HEAD_WORDS: usize = Self::TOTAL + whole_words::<P>();
+
+    #[inline]
+    pub(crate) fn at(head: usize, stretch: usize, shape: Shape) -> Self {
+        Self { head, stretch, shape, kind: PhantomData }
+    }
+
+    /// Puts the head of a key that was never seen.
+    pub(crate) fn put_empty(self, memory: &mut Memory) {
+        let head = self.head_mut(memory);
+        head[Self::END] = i64::MIN as u64;
+        put_whole(&P::default(), &mut head[Self::RUNNING..]);
+        put_whole(&P::default(), &mut head[Self::TOTAL..]);
+    }
+
+    #[inline]
+    fn head(self, memory: &Memory) -> &[u64] {
+        &memory.words[self.head..self.head + Self::HEAD_WORDS]
+    }
+
+    #[inline]
+    fn head_mut(self, memory: &mut Memory) -> &mut [u64] {
+        &mut memory.words[self.head..self.head + Self::HEAD_WORDS]
+    }
+
+    #[inline]
+    fn end_ms(self, memory: &Memory) -> i64 {
+        self.head(memory)[Self::END] as i64
+    }
+
+    #[inline]
+    fn places(self, memory: &Memory) -> u64 {
+        self.head(memory)[Self::PLACES]
+    }
+
     /// Moves the running pane to the one that holds the key's time.
     #[inline]
-    pub(crate) fn advance(&mut self, now_ms: i64, shape: Shape) {
-        if now_ms >= self.end_ms {
-            self.close(now_ms, shape);
+    pub(crate) fn advance(self, memory: &mut Memory, now_ms: i64) {
+        if now_ms >= self.end_ms(memory) {
+            self.close(memory, now_ms);
         }
     }
 
-    fn close(&mut self, now_ms: i64, shape: Shape) {
-        let closed_start_ms = self.end_ms.saturating_sub(shape.pane_ms);
-        self.end_ms = shape.start_of(now_ms) + shape.pane_ms;
-        let oldest_ms = shape.oldest(self.end_ms, shape.panes);
-        let before = self.closed.len();
-        while self.closed.front().is_some_and(|oldest| oldest.start_ms < oldest_ms) {
-            self.closed.pop_front();
+    #[inline(never)]
+    fn close(self, memory: &mut Memory, now_ms: i64) {
+        let Shape { pane_ms, panes } = self.shape;
+        let head = self.head_mut(memory);
+        let end_ms = head[Self::END] as i64;
+        if end_ms == i64::MIN {
+            head[Self::END] = (self.shape.start_of(now_ms) + pane_ms) as u64;
+            return;
         }
-        let running = std::mem::take(&mut self.running);
-        let closes = !running.is_empty() && closed_start_ms >= oldest_ms;
+        let steps = (now_ms - end_ms) / pane_ms + 1;
+        head[Self::END] = (end_ms + steps * pane_ms) as u64;
+        let before = head[Self::PLACES];
+        let running: P = whole(&head[Self::RUNNING..]);
+        let steps = u32::try_from(steps).unwrap_or(u32::MAX);
+        let kept = before.checked_shl(steps).unwrap_or(0) & nearest(panes - 1);
+        let closes = !running.is_empty() && i64::from(steps) < panes;
+        if !running.is_empty() {
+            put_whole(&P::default(), &mut head[Self::RUNNING..]);
+        }
+        head[Self::PLACES] = if closes { kept | 1 << (steps - 1) } else { kept };
+        let (held, left) = (before.count_ones() as usize, (before.count_ones() - kept.count_ones()) as usize);
+        if left > 0 {
+            let Stretch { capacity, oldest, .. } = memory.stretch(self.stretch);
+            memory.set_oldest(
+                self.stretch,
+                if oldest + left < capacity { oldest + left } else { oldest + left - capacity },
+            );
+        }
         if closes {
-            self.reserve(shape);
-            self.closed.push_back(Closed { start_ms: closed_start_ms, pane: running });
+            self.reserve(memory, held - left);
+            self.closed_mut(memory).put(held - left, &running);
         }
-        if closes || self.closed.len() < before {
-            self.total = P::total(self.closed.iter().map(|closed| &closed.pane));
+        if closes || left > 0 {
+            self.sum_up(memory);
         }
     }
 
-    /// Grows by doubling, but never beyond what the window can hold.
-    fn reserve(&mut self, shape: Shape) {
-        let held = self.closed.len();
-        if held == self.closed.capacity() {
-            let most = usize::try_from(shape.panes - 1).unwrap_or(usize::MAX);
-            self.closed.reserve_exact(held.max(2).min(most.saturating_sub(held).max(1)));
+    #[inline]
+    fn sum_up(self, memory: &mut Memory) {
+        let held = self.places(memory).count_ones() as usize;
+        let total = self.closed(memory).total(0, held);
+        put_whole(&total, &mut self.head_mut(memory)[Self::TOTAL..]);
+    }
+
+    #[inline]
+    fn closed(self, memory: &Memory) -> Closed<&[u64], P> {
+        let stretch = memory.stretch(self.stretch);
+        Closed::of(&memory.words[stretch.from..stretch.from + closed_words::<P>(stretch.capacity)], stretch)
+    }
+
+    #[inline]
+    fn closed_mut(self, memory: &mut Memory) -> Closed<&mut [u64], P> {
+        let stretch = memory.stretch(self.stretch);
+        Closed::of(&mut memory.words[stretch.from..stretch.from + closed_words::<P>(stretch.capacity)], stretch)
+    }
+
+    /// Room for one more than are `held`; grows by doubling, but never beyond what the window can hold.
+    #[inline]
+    fn reserve(self, memory: &mut Memory, held: usize) {
+        if held == memory.stretch(self.stretch).capacity {
+            let most = usize::try_from(self.shape.panes - 1).unwrap_or(usize::MAX);
+            self.grow(memory, held, (held + held.max(2)).min(most));
         }
+    }
+
+    #[inline(never)]
+    fn grow(self, memory: &mut Memory, held: usize, capacity: usize) {
+        let panes: Vec<P> = (0..held).map(|at| self.closed(memory).get(at)).collect();
+        let before = memory.stretch(self.stretch).capacity;
+        memory.grow(self.stretch, capacity, closed_words::<P>(before), closed_words::<P>(capacity));
+        memory.set_oldest(self.stretch, 0);
+        let mut closed = self.closed_mut(memory);
+        panes.iter().enumerate().for_each(|(at, pane)| closed.put(at, pane));
     }
 
     /// Takes in an event whose time is not after the key's. What lies before the window is of no consequence.
     #[inline]
-    pub(crate) fn insert(&mut self, time_ms: i64, value: f64, shape: Shape) {
-        if time_ms >= self.end_ms - shape.pane_ms {
-            self.running.add(time_ms, value);
-        } else if time_ms >= shape.oldest(self.end_ms, shape.panes) {
-            self.insert_late(time_ms, value, shape);
+    pub(crate) fn insert(self, memory: &mut Memory, time_ms: i64, value: f64) {
+        let head = self.head_mut(memory);
+        let end_ms = head[Self::END] as i64;
+        if time_ms >= end_ms - self.shape.pane_ms {
+            let mut running: P = whole(&head[Self::RUNNING..]);
+            running.add(time_ms, value);
+            put_whole(&running, &mut head[Self::RUNNING..]);
+        } else if time_ms >= self.shape.oldest(end_ms, self.shape.panes) {
+            self.insert_late(memory, time_ms, value);
         }
     }
 
-    fn insert_late(&mut self, time_ms: i64, value: f64, shape: Shape) {
-        let start_ms = shape.start_of(time_ms);
-        let at = match self.closed.binary_search_by_key(&start_ms, |closed| closed.start_ms) {
-            Ok(at) => at,
-            Err(at) => {
-                self.reserve(shape);
-                self.closed.insert(at, Closed { start_ms, pane: P::default() });
-                at
-            }
-        };
-        self.closed[at].pane.add(time_ms, value);
-        self.total = P::total(self.closed.iter().map(|closed| &closed.pane));
+    #[inline(never)]
+    fn insert_late(self, memory: &mut Memory, time_ms: i64, value: f64) {
+        let running_ms = self.end_ms(memory) - self.shape.pane_ms;
+        let place = (running_ms - self.shape.start_of(time_ms)) / self.shape.pane_ms - 1;
+        let places = self.places(memory);
+        let at = (places >> place >> 1).count_ones() as usize;
+        if places >> place & 1 == 0 {
+            let held = places.count_ones() as usize;
+            self.reserve(memory, held);
+            self.closed_mut(memory).insert(at, held);
+            self.head_mut(memory)[Self::PLACES] |= 1 << place;
+        }
+        let mut closed = self.closed_mut(memory);
+        let mut pane = closed.get(at);
+        pane.add(time_ms, value);
+        closed.put(at, &pane);
+        self.sum_up(memory);
+    }
+
+    #[inline]
+    fn running(self, memory: &Memory) -> P {
+        whole(&self.head(memory)[Self::RUNNING..])
     }
 
     /// The longest window.
     #[inline]
-    pub(crate) fn longest(&self) -> P {
-        self.total.joined(&self.running)
+    pub(crate) fn longest(self, memory: &Memory) -> P {
+        let total: P = whole(&self.head(memory)[Self::TOTAL..]);
+        total.joined(&self.running(memory))
     }
 
     /// A window of fewer panes than the longest.
-    pub(crate) fn last(&self, panes: i64, shape: Shape) -> P {
-        let oldest_ms = shape.oldest(self.end_ms, panes);
-        let from = self.closed.partition_point(|closed| closed.start_ms < oldest_ms);
-        P::total(self.closed.range(from..).map(|closed| &closed.pane)).joined(&self.running)
-    }
-
-    /// Bytes on the heap.
-    pub(crate) fn heap_bytes(&self) -> usize {
-        self.closed.capacity() * size_of::<Closed<P>>()
+    pub(crate) fn last(self, memory: &Memory, panes: i64) -> P {
+        let places = self.places(memory);
+        let held = places.count_ones() as usize;
+        let from = held - (places & nearest(panes - 1)).count_ones() as usize;
+        self.closed(memory).total(from, held).joined(&self.running(memory))
     }
 
     /// Memory when every pane holds events.
-    pub(crate) fn most_bytes(panes: usize) -> usize {
-        size_of::<Self>() + panes * size_of::<Closed<P>>()
+    pub(crate) fn most_bytes(shape: Shape) -> usize {
+        let closed = usize::try_from(shape.panes - 1).unwrap_or(usize::MAX);
+        (1 + Self::HEAD_WORDS + closed_words::<P>(closed)) * size_of::<u64>()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.running.is_empty() && self.closed.is_empty()
+    pub(crate) fn is_empty(self, memory: &Memory) -> bool {
+        self.places(memory) == 0 && self.running(memory).is_empty()
     }
 
     /// The end of the running pane in panes, the running pane, then the closed ones from the newest to the oldest, each
     /// with its distance to the one before. The total is not written: it is a function of the panes.
-    pub(crate) fn write(&self, image: &mut Writer, shape: Shape) {
-        image.signed(self.end_ms / shape.pane_ms);
-        self.running.write(image);
-        image.varint(self.closed.len() as u64);
-        let mut newer_ms = self.end_ms - shape.pane_ms;
-        for closed in self.closed.iter().rev() {
-            image.varint(((newer_ms - closed.start_ms) / shape.pane_ms) as u64);
-            closed.pane.write(image);
-            newer_ms = closed.start_ms;
+    pub(crate) fn write(self, memory: &Memory, image: &mut Writer) {
+        image.signed(self.end_ms(memory) / self.shape.pane_ms);
+        self.running(memory).write(image);
+        let mut places = self.places(memory);
+        let mut held = places.count_ones() as usize;
+        image.varint(held as u64);
+        while places != 0 {
+            let distance = places.trailing_zeros() + 1;
+            image.varint(u64::from(distance));
+            held -= 1;
+            self.closed(memory).get(held).write(image);
+            places = places.checked_shr(distance).unwrap_or(0);
         }
     }
 
     /// Panes that the window no longer reaches (it has become shorter) are left out.
-    pub(crate) fn restore(image: &mut Reader<'_>, shape: Shape) -> Result<Self, ImageError> {
-        let invalid = |found: i64| ImageError::Invalid { what: "a pane's place", found: found as u64 };
+    pub(crate) fn restore(self, memory: &mut Memory, image: &mut Reader<'_>) -> Result<(), ImageError> {
+        let invalid = |found: u64| ImageError::Invalid { what: "a pane's place", found };
         let end = image.signed()?;
-        let end_ms = end.checked_mul(shape.pane_ms).filter(|end_ms| end_ms.abs() <= FARTHEST_MS * 2);
-        let end_ms = end_ms.ok_or_else(|| invalid(end))?;
+        let end_ms = end.checked_mul(self.shape.pane_ms).filter(|end_ms| end_ms.abs() <= FARTHEST_MS * 2);
+        let end_ms = end_ms.ok_or_else(|| invalid(end as u64))?;
         let running = P::restore(image)?;
-        let count = image.count(2)?;
-        let oldest_ms = shape.oldest(end_ms, shape.panes);
-        let mut start_ms = end_ms - shape.pane_ms;
-        let mut closed = VecDeque::new();
-        closed.reserve_exact(count.min(usize::try_from(shape.panes).unwrap_or(0)));
-        for _ in 0..count {
+        let (mut places, mut before, mut closed) = (0, 0u64, Vec::new());
+        for _ in 0..image.count(2)? {
             let distance = image.varint()?;
             let pane = P::restore(image)?;
-            let distance_ms = i64::try_from(distance).ok().and_then(|panes| panes.checked_mul(shape.pane_ms));
-            start_ms = distance_ms
-                .filter(|distance_ms| *distance_ms > 0)
-                .and_then(|distance_ms| start_ms.checked_sub(distance_ms))
-                .ok_or_else(|| invalid(distance as i64))?;
-            if start_ms >= oldest_ms {
-                closed.push_front(Closed { start_ms, pane });
+            before = before.checked_add(distance).filter(|_| distance > 0).ok_or_else(|| invalid(distance))?;
+            if pane.is_empty() {
+                return Err(ImageError::Invalid { what: "the events of a closed pane", found: 0 });
+            }
+            if before < self.shape.panes as u64 {
+                places |= 1 << (before - 1);
+                closed.push(pane);
             }
         }
-        let total = P::total(closed.iter().map(|closed| &closed.pane));
-        Ok(Self { end_ms, running, total, closed })
+        if !closed.is_empty() {
+            self.grow(memory, 0, closed.len());
+        }
+        for (at, pane) in closed.iter().rev().enumerate() {
+            self.closed_mut(memory).put(at, pane);
+        }
+        let head = self.head_mut(memory);
+        head[Self::END] = end_ms as u64;
+        head[Self::PLACES] = places;
+        put_whole(&running, &mut head[Self::RUNNING..]);
+        self.sum_up(memory);
+        Ok(())
     }
+}
+
+/// The places of the `count` newest closed panes.
+fn nearest(count: i64) -> u64 {
+    (1 << count) - 1
 }
 
 /// Event times are kept within ± 2^53 ms: exact as doubles, and far from overflow.
@@ -217,30 +329,35 @@ mod tests {
         }
     }
 
+    fn alone<P: Pane>(window_ms: i64) -> (Panes<P>, Memory) {
+        let mut memory = Memory::new(1, Panes::<P>::HEAD_WORDS);
+        let panes = Panes::at(Memory::first_head(1), 0, Shape::of_window(window_ms));
+        panes.put_empty(&mut memory);
+        (panes, memory)
+    }
+
     #[test]
     fn what_leaves_the_window_leaves_nothing_behind() {
-        let shape = Shape::of_window(1_000);
-        let mut panes: Panes<Sums> = Panes::default();
+        let (panes, mut memory) = alone::<Sums>(1_000);
         for (time_ms, value) in [(0, 1e300), (950, 1.25), (1_050, 2.0)] {
-            panes.advance(time_ms, shape);
-            panes.insert(time_ms, value, shape);
+            panes.advance(&mut memory, time_ms);
+            panes.insert(&mut memory, time_ms, value);
         }
-        assert_eq!(panes.longest().read(Reading::Sum, 0.0), 3.25);
-        panes.advance(100_000, shape);
-        assert!(panes.is_empty() && panes.longest().is_empty());
+        assert_eq!(panes.longest(&memory).read(Reading::Sum, 0.0), 3.25);
+        panes.advance(&mut memory, 100_000);
+        assert!(panes.is_empty(&memory) && panes.longest(&memory).is_empty());
     }
 
     #[test]
     fn a_late_event_makes_the_pane_that_was_empty() {
-        let shape = Shape::of_window(1_000);
-        let mut panes: Panes<Count> = Panes::default();
-        panes.advance(950, shape);
+        let (panes, mut memory) = alone::<Count>(1_000);
+        panes.advance(&mut memory, 950);
         for time_ms in [950, 500, 520, 0, -50] {
-            panes.insert(time_ms, 0.0, shape);
+            panes.insert(&mut memory, time_ms, 0.0);
         }
-        assert_eq!(panes.longest().read(Reading::Count, 0.0), 4.0);
-        assert_eq!(panes.last(5, shape).read(Reading::Count, 0.0), 3.0);
-        assert_eq!(panes.last(4, shape).read(Reading::Count, 0.0), 1.0);
-        assert_eq!(panes.closed.len(), 2);
+        assert_eq!(panes.longest(&memory).read(Reading::Count, 0.0), 4.0);
+        assert_eq!(panes.last(&memory, 5).read(Reading::Count, 0.0), 3.0);
+        assert_eq!(panes.last(&memory, 4).read(Reading::Count, 0.0), 1.0);
+        assert_eq!(panes.places(&memory).count_ones(), 2);
     }
 }

@@ -16,8 +16,9 @@ const SECTIONS: [(&str, &str, &str); 7] = [
         "Windows",
         "One thread, no Kafka: 8 windows (mean, min, max, standard deviation, count; 5 minutes and 1 hour) over 2 fields, \
          a million events per run, per CPU second of that thread. Hot keys: 64 keys, which fit the caches. Zipf: 100,000 \
-         keys, the first of which gets 8 % of the events. A mature key is one that has seen an event a second for two \
-         hours; the bytes are those of one feature alone, above an empty key.",
+         keys, the first of which gets 8 % of the events. Quickstart: the features of `examples/quickstart` on 10,000 keys. \
+         A mature key is one that has seen an event a second for two hours; the bytes are those of the 8 windows, of the \
+         quickstart's features or of one feature alone, above an empty key.",
     ),
     (
         "detectors",

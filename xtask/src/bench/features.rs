@@ -1,12 +1,12 @@
 //! Windows alone, on one thread: 8 windows (mean, min, max, stddev, count) over 2 fields, on 64 hot keys and on
-//! 100,000 keys by Zipf's law; and what each kind of feature remembers of a key.
+//! 100,000 keys by Zipf's law; the features of the quickstart on 10,000 keys; and what a key is remembered by.
 
 use std::hint::black_box;
 
 use anyhow::Result;
 use faultline_features::{
-    Aggregate, Cycle, Event, Extent, FeatureSource, FeatureSpec, FieldKind, FieldSpec, KeyWindows, Paths, Plan, Value,
-    WhenMissing, recycle,
+    Aggregate, Ast, BinaryOperator, Cycle, Event, Extent, FeatureSource, FeatureSpec, FieldKind, FieldSpec, KeyWindows,
+    Paths, Plan, Value, WhenMissing, recycle,
 };
 use faultline_numerics::random::Random;
 
@@ -19,6 +19,9 @@ const HOT_KEYS: usize = 64;
 const EVENTS: usize = 1_000_000;
 /// Event time between two events, over all keys.
 const STEP_MS: i64 = 1;
+/// The quickstart's keys, and its hundred events a second.
+const QUICKSTART_KEYS: usize = 10_000;
+const QUICKSTART_STEP_MS: i64 = 10;
 const START_MS: i64 = 1_780_000_000_000;
 
 /// Measures and reports.
@@ -27,19 +30,31 @@ pub(crate) fn run(runs: usize, seed: u64, report: &mut dyn FnMut(Figure)) -> Res
     let mut random = Random::seeded(seed);
     let hot = inputs(&mut random, |random| random.below(HOT_KEYS as u64) as usize);
     let many = inputs(&mut random, |random| zipf.draw(random));
-    let plan = compile(&eight_windows());
+    let quickstart_zipf = Zipf::new(QUICKSTART_KEYS);
+    let few = inputs(&mut random, |random| quickstart_zipf.draw(random));
+    let (plan, quickstart) = (compile(&eight_windows()), compile(&quickstart_features()));
     let (mut hot_rates, mut many_rates, mut bytes) = (Vec::new(), Vec::new(), 0.0);
+    let (mut quickstart_rates, mut quickstart_bytes) = (Vec::new(), 0.0);
     for _ in 0..runs {
-        hot_rates.push(fold_all(&plan, HOT_KEYS, &hot)?.0);
-        let (rate, keys) = fold_all(&plan, KEYS, &many)?;
+        hot_rates.push(fold_all(&plan, HOT_KEYS, STEP_MS, &hot)?.0);
+        let (rate, keys) = fold_all(&plan, KEYS, STEP_MS, &many)?;
         many_rates.push(rate);
         bytes = mean_bytes(&keys);
+        let (rate, keys) = fold_all(&quickstart, QUICKSTART_KEYS, QUICKSTART_STEP_MS, &few)?;
+        quickstart_rates.push(rate);
+        quickstart_bytes = mean_bytes(&keys);
     }
     report(Figure::of(NAME, "hotKeys.eventsPerCpuSecond".into(), "events/s", hot_rates));
     report(Figure::of(NAME, "zipf100k.eventsPerCpuSecond".into(), "events/s", many_rates));
     report(Figure::of(NAME, "zipf100k.meanBytesPerKey".into(), "bytes", vec![bytes]));
+    report(Figure::of(NAME, "quickstart.eventsPerCpuSecond".into(), "events/s", quickstart_rates));
+    report(Figure::of(NAME, "quickstart.meanBytesPerKey".into(), "bytes", vec![quickstart_bytes]));
+    for (name, features) in [("eightWindows", &eight_windows()[..]), ("quickstart", &quickstart_features())] {
+        let bytes = bytes_of_mature_key(features) as f64;
+        report(Figure::of(NAME, format!("matureKey.bytes.{name}"), "bytes", vec![bytes]));
+    }
     for (name, feature) in kinds() {
-        let bytes = bytes_of_mature_key(&feature) as f64;
+        let bytes = bytes_of_mature_key(std::slice::from_ref(&feature)) as f64;
         report(Figure::of(NAME, format!("matureKey.bytes.{name}"), "bytes", vec![bytes]));
     }
     Ok(())
@@ -49,24 +64,29 @@ pub(crate) fn run(runs: usize, seed: u64, report: &mut dyn FnMut(Figure)) -> Res
 struct Input {
     key: u32,
     fields: [Value<'static>; 2],
+    /// What is at the paths: those of the fields, which nothing reads there, and `status`.
+    paths: [Value<'static>; 3],
 }
 
 fn inputs(random: &mut Random, mut key: impl FnMut(&mut Random) -> usize) -> Vec<Input> {
     (0..EVENTS)
         .map(|_| {
             let fields = [Value::Number((0.5 * random.normal()).exp()), Value::Number(20.0 + random.normal())];
-            Input { key: key(random) as u32, fields }
+            let status = if random.below(20) == 0 { "declined" } else { "approved" };
+            let paths = [Value::Absent, Value::Absent, Value::Text(status)];
+            Input { key: key(random) as u32, fields, paths }
         })
         .collect()
 }
 
 /// Events per CPU second of this thread, and the keys' states at the end.
-fn fold_all(plan: &Plan, keys: usize, inputs: &[Input]) -> Result<(f64, Vec<KeyWindows>)> {
+fn fold_all(plan: &Plan, keys: usize, step_ms: i64, inputs: &[Input]) -> Result<(f64, Vec<KeyWindows>)> {
     let mut states: Vec<KeyWindows> = (0..keys).map(|_| plan.new_key()).collect();
     let mut spare: Vec<Value<'static>> = Vec::with_capacity(16);
     let began = thread_cpu()?;
     for (index, input) in inputs.iter().enumerate() {
-        let event = Event { time_ms: START_MS + index as i64 * STEP_MS, paths: &[], fields: &input.fields };
+        let time_ms = START_MS + index as i64 * step_ms;
+        let event = Event { time_ms, paths: &input.paths, fields: &input.fields };
         let mut out = recycle(spare);
         plan.fold(&mut states[input.key as usize], &event, &mut out);
         black_box(&out);
@@ -81,13 +101,14 @@ fn mean_bytes(keys: &[KeyWindows]) -> f64 {
     seen.iter().sum::<usize>() as f64 / seen.len().max(1) as f64
 }
 
-/// One feature alone, fed with an event a second for two hours, less what a key without features takes.
-fn bytes_of_mature_key(feature: &FeatureSpec) -> usize {
-    let plan = compile(std::slice::from_ref(feature));
+/// Features fed with an event a second for two hours, less what a key without features takes.
+fn bytes_of_mature_key(features: &[FeatureSpec]) -> usize {
+    let plan = compile(features);
     let mut key = plan.new_key();
     for second in 0..7_200 {
         let fields = [Value::Number(f64::from(second % 17)), Value::Number(1.0)];
-        let event = Event { time_ms: START_MS + i64::from(second) * 1_000, paths: &[], fields: &fields };
+        let paths = [Value::Absent, Value::Absent, Value::Text("declined")];
+        let event = Event { time_ms: START_MS + i64::from(second) * 1_000, paths: &paths, fields: &fields };
         plan.fold(&mut key, &event, &mut Vec::new());
     }
     key.bytes() - compile(&[]).new_key().bytes()
@@ -128,6 +149,29 @@ fn eight_windows() -> [FeatureSpec; 8] {
     ]
 }
 
+/// What `examples/quickstart` computes of a payment.
+fn quickstart_features() -> [FeatureSpec; 6] {
+    let name = |name: &str| Box::new(Ast::Name(name.to_owned()));
+    let of = |name: &str, source| FeatureSpec { name: name.to_owned(), source, filter: None };
+    let amount_field = FeatureSource::Field { field: "amount".to_owned() };
+    let hour = FeatureSource::Seasonal { cycle: Cycle::HourOfDay, time_zone: chrono_tz::Tz::UTC };
+    let mean_20 = aggregate(Some("amount"), Aggregate::Mean, Some(Extent::Events { count: 20 }));
+    let ratio = Ast::Binary { operator: BinaryOperator::Divide, left: name("amount"), right: name("mean_20") };
+    let declined = Ast::Binary {
+        operator: BinaryOperator::Equal,
+        left: name("status"),
+        right: Box::new(Ast::Text("declined".into())),
+    };
+    [
+        of("amount", amount_field),
+        of("hour", hour),
+        FeatureSpec { name: "mean_20".to_owned(), ..mean_20 },
+        of("ratio", FeatureSource::Expression(ratio)),
+        aggregate(None, Aggregate::Count, minutes(5)),
+        FeatureSpec { filter: Some(declined), ..aggregate(None, Aggregate::Count, minutes(60)) },
+    ]
+}
+
 /// Every kind of feature that remembers something.
 fn kinds() -> Vec<(&'static str, FeatureSpec)> {
     let amount = Some("amount");
@@ -161,17 +205,24 @@ mod tests {
     #[test]
     fn every_kind_compiles_and_has_a_size() {
         for (name, feature) in kinds() {
-            assert!(bytes_of_mature_key(&feature) < 8 * 1024, "{name}");
+            assert!(bytes_of_mature_key(&[feature]) < 8 * 1024, "{name}");
         }
         assert_eq!(compile(&eight_windows()).columns().len(), 8);
+        assert_eq!(compile(&quickstart_features()).columns().len(), 7);
+    }
+
+    #[test]
+    fn a_mature_key_keeps_its_budget() {
+        // 8 KiB, of which 512 bytes are for what stands beside the windows: detectors, the key itself.
+        assert!(bytes_of_mature_key(&eight_windows()) <= 8 * 1024 - 512);
+        assert!(bytes_of_mature_key(&quickstart_features()) <= 1_024);
     }
 
     #[test]
     fn folding_reads_every_window() {
         let plan = compile(&eight_windows());
-        let inputs: Vec<Input> =
-            (0..10).map(|_| Input { key: 0, fields: [Value::Number(2.0), Value::Number(3.0)] }).collect();
-        let (rate, keys) = fold_all(&plan, 1, &inputs).unwrap();
+        let inputs: Vec<Input> = inputs(&mut Random::seeded(1), |_| 0).into_iter().take(10).collect();
+        let (rate, keys) = fold_all(&plan, 1, STEP_MS, &inputs).unwrap();
         assert!(rate > 0.0 && keys[0].time_ms() == Some(START_MS + 9 * STEP_MS));
     }
 }

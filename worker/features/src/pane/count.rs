@@ -10,6 +10,21 @@ pub(crate) struct Count(u64);
 
 impl Pane for Count {
     const KIND: &'static str = "count";
+    const NUMBERS: usize = 0;
+    const IS_COUNTED: bool = true;
+
+    #[inline]
+    fn of(count: u64, _numbers: &[u64]) -> Self {
+        Self(count)
+    }
+
+    #[inline]
+    fn put_numbers(&self, _numbers: &mut [u64]) {}
+
+    #[inline]
+    fn count(&self) -> u64 {
+        self.0
+    }
 
     #[inline]
     fn is_empty(&self) -> bool {

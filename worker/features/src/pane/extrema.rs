@@ -19,6 +19,23 @@ impl Default for Extrema {
 
 impl Pane for Extrema {
     const KIND: &'static str = "extrema";
+    const NUMBERS: usize = 2;
+    const IS_COUNTED: bool = false;
+
+    #[inline]
+    fn of(_count: u64, numbers: &[u64]) -> Self {
+        Self { min: f64::from_bits(numbers[0]), max: f64::from_bits(numbers[1]) }
+    }
+
+    #[inline]
+    fn put_numbers(&self, numbers: &mut [u64]) {
+        numbers[..2].copy_from_slice(&[self.min.to_bits(), self.max.to_bits()]);
+    }
+
+    #[inline]
+    fn count(&self) -> u64 {
+        0
+    }
 
     #[inline]
     fn is_empty(&self) -> bool {

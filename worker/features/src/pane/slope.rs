@@ -34,6 +34,34 @@ impl Slope {
 
 impl Pane for Slope {
     const KIND: &'static str = "slope";
+    const NUMBERS: usize = 6;
+    const IS_COUNTED: bool = true;
+
+    #[inline]
+    fn of(count: u64, numbers: &[u64]) -> Self {
+        let number = |at: usize| f64::from_bits(numbers[at]);
+        Self {
+            count,
+            time_origin_ms: numbers[0] as i64,
+            origin: number(1),
+            times: number(2),
+            time_squares: number(3),
+            values: number(4),
+            products: number(5),
+        }
+    }
+
+    #[inline]
+    fn put_numbers(&self, numbers: &mut [u64]) {
+        numbers[0] = self.time_origin_ms as u64;
+        let sums = [self.origin, self.times, self.time_squares, self.values, self.products];
+        numbers[1..6].copy_from_slice(&sums.map(f64::to_bits));
+    }
+
+    #[inline]
+    fn count(&self) -> u64 {
+        self.count
+    }
 
     #[inline]
     fn is_empty(&self) -> bool {

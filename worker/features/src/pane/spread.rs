@@ -34,6 +34,24 @@ impl Spread {
 
 impl Pane for Spread {
     const KIND: &'static str = "spread";
+    const NUMBERS: usize = 3;
+    const IS_COUNTED: bool = true;
+
+    #[inline]
+    fn of(count: u64, numbers: &[u64]) -> Self {
+        let number = |at: usize| f64::from_bits(numbers[at]);
+        Self { count, origin: number(0), sum: number(1), squares: number(2) }
+    }
+
+    #[inline]
+    fn put_numbers(&self, numbers: &mut [u64]) {
+        numbers[..3].copy_from_slice(&[self.origin, self.sum, self.squares].map(f64::to_bits));
+    }
+
+    #[inline]
+    fn count(&self) -> u64 {
+        self.count
+    }
 
     #[inline]
     fn is_empty(&self) -> bool {

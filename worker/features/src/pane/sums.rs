@@ -13,6 +13,23 @@ pub(crate) struct Sums {
 
 impl Pane for Sums {
     const KIND: &'static str = "sums";
+    const NUMBERS: usize = 1;
+    const IS_COUNTED: bool = true;
+
+    #[inline]
+    fn of(count: u64, numbers: &[u64]) -> Self {
+        Self { count, sum: f64::from_bits(numbers[0]) }
+    }
+
+    #[inline]
+    fn put_numbers(&self, numbers: &mut [u64]) {
+        numbers[0] = self.sum.to_bits();
+    }
+
+    #[inline]
+    fn count(&self) -> u64 {
+        self.count
+    }
 
     #[inline]
     fn is_empty(&self) -> bool {

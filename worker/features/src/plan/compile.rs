@@ -6,6 +6,7 @@ mod expressions;
 
 use faultline_numerics::hash::Fingerprint;
 
+use super::layout::Layout;
 use super::step::{ALL_EVENTS, Direct, Input, MOST_FILTERS, Place, Previous, RingStep, Seasonal, State, TextRingStep};
 use super::{Column, Plan, PlanProblem};
 use crate::expression::{Ast, EventScope, Program};
@@ -38,6 +39,7 @@ pub(super) fn compile(
     let Compiler { mut plan, mut problems, .. } = compiler;
     if problems.is_empty() {
         plan.states.sort_by_key(|state| state.fingerprint);
+        plan.lay_out_memory();
         return Ok(plan);
     }
     problems.sort_by_key(|problem| problem.feature);
@@ -100,6 +102,7 @@ impl Plan {
             ewmas: Vec::new(),
             expressions: Vec::new(),
             states: Vec::new(),
+            layout: Layout::default(),
             longest_window_ms: 0,
         }
     }

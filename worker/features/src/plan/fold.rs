@@ -2,11 +2,12 @@
 //!
 //! During a fold `out` holds the columns, then the fields: the slots that windows and expressions read.
 
-use super::step::{ALL_EVENTS, RingStep, WindowFamily, WindowKind};
+use super::step::{ALL_EVENTS, Read, RingStep, WindowFamily, WindowKind};
 use super::{Event, Plan};
 use crate::ewma::Ewma;
 use crate::key::KeyWindows;
-use crate::pane::Pane;
+use crate::memory::Memory;
+use crate::pane::{Count, Extrema, Pane, Slope, Spread, Sums};
 use crate::ring::{Item, Ring, Timed};
 use crate::seasonal::sine_and_cosine;
 use crate::spec::FieldKind;
@@ -39,12 +40,12 @@ impl Plan {
         let moment = Moment { time_ms, now_ms: key.time_ms, passes: self.passes(event.paths) };
         self.lay_out(event.fields, out);
 
-        let KeyWindows { previous_numbers, previous_texts, text_rings, .. } = key;
-        for (step, previous) in self.previous_numbers.iter().zip(previous_numbers) {
+        let KeyWindows { memory, previous_texts, text_rings, .. } = key;
+        for (step, previous) in self.previous_numbers.iter().zip(&mut memory.words[self.layout.previous_numbers..]) {
             for &slot in &step.slots {
                 match out[slot] {
-                    Value::Number(number) => *previous = number,
-                    _ => out[slot] = Value::number(*previous),
+                    Value::Number(number) => *previous = number.to_bits(),
+                    _ => out[slot] = Value::number(f64::from_bits(*previous)),
                 }
             }
         }
@@ -64,18 +65,22 @@ impl Plan {
         for step in &self.direct {
             out[step.column] = out[step.slot];
         }
-        fold_windows(&self.windows[WindowKind::Counts as usize], &mut key.counts, &moment, out);
-        fold_windows(&self.windows[WindowKind::Sums as usize], &mut key.sums, &moment, out);
-        fold_windows(&self.windows[WindowKind::Extrema as usize], &mut key.extrema, &moment, out);
-        fold_windows(&self.windows[WindowKind::Spreads as usize], &mut key.spreads, &moment, out);
-        fold_windows(&self.windows[WindowKind::Slopes as usize], &mut key.slopes, &moment, out);
-        fold_rings(&self.rings, &mut key.rings, |value| value, &moment, out);
-        let timed = |value| Timed { time_ms, value };
-        fold_rings(&self.timed_rings, &mut key.timed_rings, timed, &moment, out);
-        self.fold_tallies(&mut key.tallies, &moment, out);
-        self.fold_last_values(&mut key.last_values, &moment, out);
-        self.fold_last_times(&mut key.last_times, &moment, out);
-        self.fold_ewmas(&mut key.ewmas, &moment, out);
+        self.fold_windows::<Count>(WindowKind::Counts, memory, &moment, out);
+        self.fold_windows::<Sums>(WindowKind::Sums, memory, &moment, out);
+        self.fold_windows::<Extrema>(WindowKind::Extrema, memory, &moment, out);
+        self.fold_windows::<Spread>(WindowKind::Spreads, memory, &moment, out);
+        self.fold_windows::<Slope>(WindowKind::Slopes, memory, &moment, out);
+        for (at, step) in self.rings.iter().enumerate() {
+            fold_ring(step, self.ring(at), memory, |value| value, &moment, out);
+        }
+        for (at, step) in self.timed_rings.iter().enumerate() {
+            fold_ring(step, self.timed_ring(at), memory, |value| Timed { time_ms, value }, &moment, out);
+        }
+        let words = &mut memory.words;
+        self.fold_tallies(&mut words[self.layout.tallies..], &moment, out);
+        self.fold_last_values(&mut words[self.layout.last_values..], &moment, out);
+        self.fold_last_times(&mut words[self.layout.last_times..], &moment, out);
+        self.fold_ewmas(words, &moment, out);
         for step in &self.seasonal {
             if let Some((sine, cosine)) = sine_and_cosine(step.cycle, step.time_zone, time_ms) {
                 out[step.column] = Value::number(sine);
@@ -114,48 +119,70 @@ impl Plan {
         }
     }
 
-    fn fold_tallies(&self, tallies: &mut [u16], moment: &Moment, out: &mut [Value<'_>]) {
+    #[inline]
+    fn fold_windows<P: Pane>(&self, kind: WindowKind, memory: &mut Memory, moment: &Moment, out: &mut [Value<'_>]) {
+        for (at, family) in self.windows[kind as usize].iter().enumerate() {
+            let panes = self.panes::<P>(kind, at);
+            panes.advance(memory, moment.now_ms);
+            let value = family.slot.map_or(0.0, |slot| out[slot].number_or_nan());
+            if !family.before.is_empty() {
+                read_window(family, &family.before, (panes, memory), value, out);
+            }
+            if !value.is_nan() && moment.passes(family.filter) {
+                panes.insert(memory, moment.time_ms, value);
+            }
+            if !family.after.is_empty() {
+                read_window(family, &family.after, (panes, memory), value, out);
+            }
+        }
+    }
+
+    fn fold_tallies(&self, tallies: &mut [u64], moment: &Moment, out: &mut [Value<'_>]) {
         for (step, tally) in self.tallies.iter().zip(tallies) {
-            if moment.passes(step.filter) && *tally < step.capacity {
+            if moment.passes(step.filter) && *tally < u64::from(step.capacity) {
                 *tally += 1;
             }
             for &column in &step.columns {
-                out[column] = Value::Number(f64::from(*tally));
+                out[column] = Value::Number(*tally as f64);
             }
         }
     }
 
-    fn fold_last_values(&self, last_values: &mut [f64], moment: &Moment, out: &mut [Value<'_>]) {
+    fn fold_last_values(&self, last_values: &mut [u64], moment: &Moment, out: &mut [Value<'_>]) {
         for (step, last) in self.last_values.iter().zip(last_values) {
             let value = out[step.input.slot].number_or_nan();
             for &column in &step.columns {
-                out[column] = Value::number(value - *last);
+                out[column] = Value::number(value - f64::from_bits(*last));
             }
             if !value.is_nan() && moment.passes(step.input.filter) {
-                *last = value;
+                *last = value.to_bits();
             }
         }
     }
 
-    fn fold_last_times(&self, last_times: &mut [i64], moment: &Moment, out: &mut [Value<'_>]) {
-        for (step, last_ms) in self.last_times.iter().zip(last_times) {
-            if *last_ms != i64::MIN {
-                let elapsed_ms = moment.time_ms.saturating_sub(*last_ms).max(0);
+    fn fold_last_times(&self, last_times: &mut [u64], moment: &Moment, out: &mut [Value<'_>]) {
+        for (step, last) in self.last_times.iter().zip(last_times) {
+            let last_ms = *last as i64;
+            if last_ms != i64::MIN {
+                let elapsed_ms = moment.time_ms.saturating_sub(last_ms).max(0);
                 for &column in &step.columns {
                     out[column] = Value::Number(elapsed_ms as f64 / 1_000.0);
                 }
             }
             if moment.passes(step.filter) {
-                *last_ms = moment.time_ms;
+                *last = moment.time_ms as u64;
             }
         }
     }
 
-    fn fold_ewmas(&self, ewmas: &mut [Ewma], moment: &Moment, out: &mut [Value<'_>]) {
-        for (step, ewma) in self.ewmas.iter().zip(ewmas) {
+    fn fold_ewmas(&self, words: &mut [u64], moment: &Moment, out: &mut [Value<'_>]) {
+        for (at, step) in self.ewmas.iter().enumerate() {
+            let words = &mut words[self.ewma(at)..];
+            let mut ewma = Ewma::of(words);
             let value = out[step.input.slot].number_or_nan();
             if !value.is_nan() && moment.passes(step.input.filter) {
                 ewma.add(moment.time_ms, value, step.half_life_ms);
+                ewma.put(words);
             }
             for &column in &step.columns {
                 out[column] = Value::number(ewma.read());
@@ -165,65 +192,52 @@ impl Plan {
 }
 
 #[inline]
-fn fold_windows<P: Pane>(families: &[WindowFamily], states: &mut [Panes<P>], moment: &Moment, out: &mut [Value<'_>]) {
-    for (family, panes) in families.iter().zip(states) {
-        panes.advance(moment.now_ms, family.shape);
-        let value = family.slot.map_or(0.0, |slot| out[slot].number_or_nan());
-        if !family.before.is_empty() {
-            read_window(family, &family.before, panes, value, out);
-        }
-        if !value.is_nan() && moment.passes(family.filter) {
-            panes.insert(moment.time_ms, value, family.shape);
-        }
-        if !family.after.is_empty() {
-            read_window(family, &family.after, panes, value, out);
-        }
-    }
-}
-
-#[inline]
 fn read_window<P: Pane>(
     family: &WindowFamily,
-    reads: &[super::step::Read],
-    panes: &Panes<P>,
+    reads: &[Read],
+    (panes, memory): (Panes<P>, &Memory),
     value: f64,
     out: &mut [Value<'_>],
 ) {
-    let longest = panes.longest();
+    let longest = panes.longest(memory);
     for read in reads {
         let number = if read.panes == family.shape.panes {
             longest.read(read.reading, value)
         } else {
-            panes.last(read.panes, family.shape).read(read.reading, value)
+            panes.last(memory, read.panes).read(read.reading, value)
         };
         out[read.column] = Value::number(number);
     }
 }
 
-fn fold_rings<T: Item>(
-    steps: &[RingStep],
-    rings: &mut [Ring<T>],
+#[inline]
+fn fold_ring<T: Item>(
+    step: &RingStep,
+    ring: Ring<T>,
+    memory: &mut Memory,
     item: impl Fn(f64) -> T,
     moment: &Moment,
     out: &mut [Value<'_>],
 ) {
-    for (step, ring) in steps.iter().zip(rings) {
-        let value = out[step.input.slot].number_or_nan();
-        let passes = moment.passes(step.input.filter);
-        let oldest = ring.oldest(step.capacity).map_or(f64::NAN, |item| item.event().1);
+    let value = out[step.input.slot].number_or_nan();
+    let passes = moment.passes(step.input.filter);
+    if !step.oldest.is_empty() {
+        let oldest = ring.oldest(memory).map_or(f64::NAN, |item| item.event().1);
         for &column in &step.oldest {
             out[column] = Value::number(oldest);
         }
+    }
+    if !step.before.is_empty() {
         // The event that the current one is about to push out no longer belongs to the window.
-        let pushed_out = usize::from(passes && ring.is_full(step.capacity));
+        let pushed_out = usize::from(passes && ring.is_full(memory));
         for read in &step.before {
-            out[read.column] = Value::number(ring.read(read.reading, pushed_out, value));
+            out[read.column] = Value::number(ring.read(memory, read.reading, pushed_out, value));
         }
-        if passes {
-            ring.push(item(value), step.capacity);
-        }
-        for read in &step.after {
-            out[read.column] = Value::number(ring.read(read.reading, 0, value));
-        }
+    }
+    if passes {
+        ring.push(memory, item(value));
+    }
+    for read in &step.after {
+        out[read.column] = Value::number(ring.read(memory, read.reading, 0, value));
     }
 }

@@ -9,7 +9,7 @@
 
 use faultline_numerics::image::{ImageError, Reader, Writer};
 
-use super::step::{Place, RingStep, State, WindowKind};
+use super::step::{Place, State, WindowKind};
 use super::{Plan, StateDescription};
 use crate::ewma::Ewma;
 use crate::key::KeyWindows;
@@ -22,26 +22,6 @@ use crate::window::{FARTHEST_MS, Panes};
 const FORMAT: u64 = 1;
 
 impl Plan {
-    pub(super) fn empty_key(&self) -> KeyWindows {
-        KeyWindows {
-            time_ms: i64::MIN,
-            counts: empty(&self.windows[WindowKind::Counts as usize]),
-            sums: empty(&self.windows[WindowKind::Sums as usize]),
-            extrema: empty(&self.windows[WindowKind::Extrema as usize]),
-            spreads: empty(&self.windows[WindowKind::Spreads as usize]),
-            slopes: empty(&self.windows[WindowKind::Slopes as usize]),
-            tallies: empty(&self.tallies),
-            rings: empty(&self.rings),
-            timed_rings: empty(&self.timed_rings),
-            text_rings: empty(&self.text_rings),
-            last_values: vec![f64::NAN; self.last_values.len()].into(),
-            last_times: vec![i64::MIN; self.last_times.len()].into(),
-            ewmas: empty(&self.ewmas),
-            previous_numbers: vec![f64::NAN; self.previous_numbers.len()].into(),
-            previous_texts: empty(&self.previous_texts),
-        }
-    }
-
     /// Appends the image of a key.
     pub fn write(&self, key: &KeyWindows, image: &mut Writer) {
         image.varint(FORMAT);
@@ -49,7 +29,7 @@ impl Plan {
         if key.time_ms != i64::MIN {
             image.signed(key.time_ms);
         }
-        let held = || self.states.iter().filter(|state| !key.is_empty(state.place));
+        let held = || self.states.iter().filter(|state| !self.is_empty(key, state.place));
         image.varint(held().count() as u64);
         for state in held() {
             let mut content = Writer::new();
@@ -83,76 +63,95 @@ impl Plan {
     }
 
     fn write_state(&self, key: &KeyWindows, place: Place, image: &mut Writer) {
+        let KeyWindows { memory, .. } = key;
+        let word = |at: usize| memory.words[at];
         match place {
-            Place::Window(kind, at) => {
-                let shape = self.windows[kind as usize][at].shape;
-                match kind {
-                    WindowKind::Counts => key.counts[at].write(image, shape),
-                    WindowKind::Sums => key.sums[at].write(image, shape),
-                    WindowKind::Extrema => key.extrema[at].write(image, shape),
-                    WindowKind::Spreads => key.spreads[at].write(image, shape),
-                    WindowKind::Slopes => key.slopes[at].write(image, shape),
-                }
-            }
-            Place::Tally(at) => image.varint(u64::from(key.tallies[at])),
-            Place::Ring(at) => key.rings[at].write(image),
-            Place::TimedRing(at) => key.timed_rings[at].write(image),
+            Place::Window(kind, at) => match kind {
+                WindowKind::Counts => self.panes::<Count>(kind, at).write(memory, image),
+                WindowKind::Sums => self.panes::<Sums>(kind, at).write(memory, image),
+                WindowKind::Extrema => self.panes::<Extrema>(kind, at).write(memory, image),
+                WindowKind::Spreads => self.panes::<Spread>(kind, at).write(memory, image),
+                WindowKind::Slopes => self.panes::<Slope>(kind, at).write(memory, image),
+            },
+            Place::Tally(at) => image.varint(word(self.layout.tallies + at)),
+            Place::Ring(at) => self.ring(at).write(memory, image),
+            Place::TimedRing(at) => self.timed_ring(at).write(memory, image),
             Place::TextRing(at) => key.text_rings[at].write(image),
-            Place::LastValue(at) => image.f64(key.last_values[at]),
-            Place::LastTime(at) => image.signed(key.last_times[at]),
-            Place::Ewma(at) => key.ewmas[at].write(image),
-            Place::PreviousNumber(at) => image.f64(key.previous_numbers[at]),
+            Place::LastValue(at) => image.u64(word(self.layout.last_values + at)),
+            Place::LastTime(at) => image.signed(word(self.layout.last_times + at) as i64),
+            Place::Ewma(at) => Ewma::of(&memory.words[self.ewma(at)..]).write(image),
+            Place::PreviousNumber(at) => image.u64(word(self.layout.previous_numbers + at)),
             Place::PreviousText(at) => key.previous_texts[at].write(image),
         }
     }
 
     fn restore_state(&self, key: &mut KeyWindows, place: Place, image: &mut Reader<'_>) -> Result<(), ImageError> {
+        let KeyWindows { memory, .. } = key;
         match place {
-            Place::Window(kind, at) => {
-                let shape = self.windows[kind as usize][at].shape;
-                match kind {
-                    WindowKind::Counts => key.counts[at] = Panes::restore(image, shape)?,
-                    WindowKind::Sums => key.sums[at] = Panes::restore(image, shape)?,
-                    WindowKind::Extrema => key.extrema[at] = Panes::restore(image, shape)?,
-                    WindowKind::Spreads => key.spreads[at] = Panes::restore(image, shape)?,
-                    WindowKind::Slopes => key.slopes[at] = Panes::restore(image, shape)?,
-                }
-            }
+            Place::Window(kind, at) => match kind {
+                WindowKind::Counts => self.panes::<Count>(kind, at).restore(memory, image)?,
+                WindowKind::Sums => self.panes::<Sums>(kind, at).restore(memory, image)?,
+                WindowKind::Extrema => self.panes::<Extrema>(kind, at).restore(memory, image)?,
+                WindowKind::Spreads => self.panes::<Spread>(kind, at).restore(memory, image)?,
+                WindowKind::Slopes => self.panes::<Slope>(kind, at).restore(memory, image)?,
+            },
             Place::Tally(at) => {
                 let most = u64::from(self.tallies[at].capacity);
-                key.tallies[at] = image.varint()?.min(most) as u16;
+                memory.words[self.layout.tallies + at] = image.varint()?.min(most);
             }
-            Place::Ring(at) => key.rings[at] = Ring::restore(image, self.rings[at].capacity)?,
-            Place::TimedRing(at) => key.timed_rings[at] = Ring::restore(image, self.timed_rings[at].capacity)?,
+            Place::Ring(at) => self.ring(at).restore(memory, image)?,
+            Place::TimedRing(at) => self.timed_ring(at).restore(memory, image)?,
             Place::TextRing(at) => key.text_rings[at] = TextRing::restore(image, self.text_rings[at].capacity)?,
-            Place::LastValue(at) => key.last_values[at] = image.f64()?,
-            Place::LastTime(at) => key.last_times[at] = time(image)?,
-            Place::Ewma(at) => key.ewmas[at] = Ewma::restore(image)?,
-            Place::PreviousNumber(at) => key.previous_numbers[at] = image.f64()?,
+            Place::LastValue(at) => memory.words[self.layout.last_values + at] = image.u64()?,
+            Place::LastTime(at) => memory.words[self.layout.last_times + at] = time(image)? as u64,
+            Place::Ewma(at) => Ewma::restore(image)?.put(&mut memory.words[self.ewma(at)..]),
+            Place::PreviousNumber(at) => memory.words[self.layout.previous_numbers + at] = image.u64()?,
             Place::PreviousText(at) => key.previous_texts[at] = Text::restore(image)?,
         }
         Ok(())
     }
 
+    /// Whether a state is as in a new key, so that an image may leave it out.
+    fn is_empty(&self, key: &KeyWindows, place: Place) -> bool {
+        let KeyWindows { memory, .. } = key;
+        let is_nan = |at: usize| f64::from_bits(memory.words[at]).is_nan();
+        match place {
+            Place::Window(kind, at) => match kind {
+                WindowKind::Counts => self.panes::<Count>(kind, at).is_empty(memory),
+                WindowKind::Sums => self.panes::<Sums>(kind, at).is_empty(memory),
+                WindowKind::Extrema => self.panes::<Extrema>(kind, at).is_empty(memory),
+                WindowKind::Spreads => self.panes::<Spread>(kind, at).is_empty(memory),
+                WindowKind::Slopes => self.panes::<Slope>(kind, at).is_empty(memory),
+            },
+            Place::Tally(at) => memory.words[self.layout.tallies + at] == 0,
+            Place::Ring(at) => self.ring(at).is_empty(memory),
+            Place::TimedRing(at) => self.timed_ring(at).is_empty(memory),
+            Place::TextRing(at) => key.text_rings[at].is_empty(),
+            Place::LastValue(at) => is_nan(self.layout.last_values + at),
+            Place::LastTime(at) => memory.words[self.layout.last_times + at] as i64 == i64::MIN,
+            Place::Ewma(at) => Ewma::of(&memory.words[self.ewma(at)..]).is_empty(),
+            Place::PreviousNumber(at) => is_nan(self.layout.previous_numbers + at),
+            Place::PreviousText(at) => key.previous_texts[at].get().is_none(),
+        }
+    }
+
     pub(super) fn describe(&self, state: &State) -> StateDescription {
-        let ring = |step: &RingStep, item| size_of::<Ring<f64>>() + step.capacity * item;
         let most_bytes = match state.place {
             Place::Window(kind, at) => {
-                let panes = usize::try_from(self.windows[kind as usize][at].shape.panes).unwrap_or(usize::MAX);
+                let shape = self.windows[kind as usize][at].shape;
                 match kind {
-                    WindowKind::Counts => Panes::<Count>::most_bytes(panes),
-                    WindowKind::Sums => Panes::<Sums>::most_bytes(panes),
-                    WindowKind::Extrema => Panes::<Extrema>::most_bytes(panes),
-                    WindowKind::Spreads => Panes::<Spread>::most_bytes(panes),
-                    WindowKind::Slopes => Panes::<Slope>::most_bytes(panes),
+                    WindowKind::Counts => Panes::<Count>::most_bytes(shape),
+                    WindowKind::Sums => Panes::<Sums>::most_bytes(shape),
+                    WindowKind::Extrema => Panes::<Extrema>::most_bytes(shape),
+                    WindowKind::Spreads => Panes::<Spread>::most_bytes(shape),
+                    WindowKind::Slopes => Panes::<Slope>::most_bytes(shape),
                 }
             }
-            Place::Tally(_) => size_of::<u16>(),
-            Place::Ring(at) => ring(&self.rings[at], size_of::<f64>()),
-            Place::TimedRing(at) => ring(&self.timed_rings[at], size_of::<Timed>()),
+            Place::Ring(at) => Ring::<f64>::most_bytes(self.rings[at].capacity),
+            Place::TimedRing(at) => Ring::<Timed>::most_bytes(self.timed_rings[at].capacity),
             Place::TextRing(at) => size_of::<TextRing>() + self.text_rings[at].capacity * size_of::<Text>(),
-            Place::LastValue(_) | Place::LastTime(_) | Place::PreviousNumber(_) => size_of::<f64>(),
-            Place::Ewma(_) => size_of::<Ewma>(),
+            Place::Tally(_) | Place::LastValue(_) | Place::LastTime(_) | Place::PreviousNumber(_) => size_of::<u64>(),
+            Place::Ewma(_) => Ewma::WORDS * size_of::<u64>(),
             Place::PreviousText(_) => size_of::<Text>(),
         };
         StateDescription {
@@ -162,32 +161,6 @@ impl Plan {
             most_bytes,
         }
     }
-}
-
-impl KeyWindows {
-    /// Whether a state is as in a new key, so that an image may leave it out.
-    fn is_empty(&self, place: Place) -> bool {
-        match place {
-            Place::Window(WindowKind::Counts, at) => self.counts[at].is_empty(),
-            Place::Window(WindowKind::Sums, at) => self.sums[at].is_empty(),
-            Place::Window(WindowKind::Extrema, at) => self.extrema[at].is_empty(),
-            Place::Window(WindowKind::Spreads, at) => self.spreads[at].is_empty(),
-            Place::Window(WindowKind::Slopes, at) => self.slopes[at].is_empty(),
-            Place::Tally(at) => self.tallies[at] == 0,
-            Place::Ring(at) => self.rings[at].is_empty(),
-            Place::TimedRing(at) => self.timed_rings[at].is_empty(),
-            Place::TextRing(at) => self.text_rings[at].is_empty(),
-            Place::LastValue(at) => self.last_values[at].is_nan(),
-            Place::LastTime(at) => self.last_times[at] == i64::MIN,
-            Place::Ewma(at) => self.ewmas[at].is_empty(),
-            Place::PreviousNumber(at) => self.previous_numbers[at].is_nan(),
-            Place::PreviousText(at) => self.previous_texts[at].get().is_none(),
-        }
-    }
-}
-
-fn empty<S, T: Default>(steps: &[S]) -> Box<[T]> {
-    steps.iter().map(|_| T::default()).collect()
 }
 
 /// A time of an event.

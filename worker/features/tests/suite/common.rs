@@ -1,8 +1,8 @@
 //! Short names for specs, and streams of random events.
 
 use faultline_features::{
-    Aggregate, Ast, BinaryOperator, Event, Extent, FeatureSource, FeatureSpec, FieldKind, FieldSpec, KeyWindows, Paths,
-    Plan, Value, WhenMissing,
+    Aggregate, Ast, BinaryOperator, Cycle, Event, Extent, FeatureSource, FeatureSpec, FieldKind, FieldSpec, KeyWindows,
+    Paths, Plan, Value, WhenMissing,
 };
 use proptest::prelude::*;
 
@@ -114,6 +114,40 @@ pub(crate) fn compile(features: &[FeatureSpec]) -> Plan {
     let mut paths = paths();
     let fields = fields(&mut paths);
     Plan::compile(&mut paths, &fields, features).unwrap()
+}
+
+/// A plan with every kind of state, plain and under a `where`. Golden files hold it: add to it, change nothing.
+pub(crate) fn every_kind_of_state() -> Vec<FeatureSpec> {
+    let mut features = vec![
+        plain("value", "value"),
+        plain("level", "level"),
+        plain("merchant", "merchant"),
+        feature("before", FeatureSource::ValuesAgo { field: "value".into(), events: 4 }),
+        feature("merchant_before", FeatureSource::ValuesAgo { field: "merchant".into(), events: 2 }),
+        aggregate("count", None, Aggregate::Count, window(60_000)),
+        aggregate("count_1s", None, Aggregate::Count, window(1_000)),
+        aggregate("count_3s", None, Aggregate::Count, window(3_000)),
+        aggregate("mean", Some("value"), Aggregate::Mean, window(60_000)),
+        aggregate("range", Some("level"), Aggregate::Range, window(5_000)),
+        aggregate("stddev", Some("value"), Aggregate::Stddev, window(60_000)),
+        aggregate("score", Some("value"), Aggregate::ZScore, window(5_000)),
+        aggregate("slope", Some("level"), Aggregate::Slope, window(60_000)),
+        aggregate("last_count", None, Aggregate::Count, last_events(9)),
+        aggregate("last_stddev", Some("value"), Aggregate::Stddev, last_events(9)),
+        aggregate("last_slope", Some("value"), Aggregate::Slope, last_events(9)),
+        aggregate("delta", Some("value"), Aggregate::Delta, None),
+        aggregate("since", None, Aggregate::SecondsSincePrevious, None),
+        aggregate("ewma", Some("value"), Aggregate::Ewma { half_life_ms: 700 }, None),
+        feature("hour", FeatureSource::Seasonal { cycle: Cycle::HourOfDay, time_zone: chrono_tz::Tz::Europe__Berlin }),
+        expression("ratio", binary(named("value"), BinaryOperator::Divide, named("mean"))),
+    ];
+    let filtered = features[5..19].iter().cloned().map(|mut spec| {
+        spec.name.push_str("_declined");
+        FeatureSpec { filter: Some(declined()), ..spec }
+    });
+    let filtered: Vec<FeatureSpec> = filtered.collect();
+    features.extend(filtered);
+    features
 }
 
 /// Random events: bursts and pauses, ties and late events, far offsets, repeated values, absent fields.

@@ -1,46 +1,10 @@
 //! Images: bit for bit at any cut, never a panic on anything else.
 
-use faultline_features::{Aggregate, Cycle, FeatureSource, FeatureSpec, KeyWindows, Plan};
+use faultline_features::{KeyWindows, Plan};
 use faultline_numerics::image::{Reader, Writer};
 use proptest::prelude::*;
 
-use crate::common::{
-    aggregate, binary, compile, declined, events, expression, feature, fold, last_events, named, plain, window,
-};
-
-/// Every kind of state.
-fn features() -> Vec<FeatureSpec> {
-    let mut features = vec![
-        plain("value", "value"),
-        plain("level", "level"),
-        plain("merchant", "merchant"),
-        feature("before", FeatureSource::ValuesAgo { field: "value".into(), events: 4 }),
-        feature("merchant_before", FeatureSource::ValuesAgo { field: "merchant".into(), events: 2 }),
-        aggregate("count", None, Aggregate::Count, window(60_000)),
-        aggregate("count_1s", None, Aggregate::Count, window(1_000)),
-        aggregate("count_3s", None, Aggregate::Count, window(3_000)),
-        aggregate("mean", Some("value"), Aggregate::Mean, window(60_000)),
-        aggregate("range", Some("level"), Aggregate::Range, window(5_000)),
-        aggregate("stddev", Some("value"), Aggregate::Stddev, window(60_000)),
-        aggregate("score", Some("value"), Aggregate::ZScore, window(5_000)),
-        aggregate("slope", Some("level"), Aggregate::Slope, window(60_000)),
-        aggregate("last_count", None, Aggregate::Count, last_events(9)),
-        aggregate("last_stddev", Some("value"), Aggregate::Stddev, last_events(9)),
-        aggregate("last_slope", Some("value"), Aggregate::Slope, last_events(9)),
-        aggregate("delta", Some("value"), Aggregate::Delta, None),
-        aggregate("since", None, Aggregate::SecondsSincePrevious, None),
-        aggregate("ewma", Some("value"), Aggregate::Ewma { half_life_ms: 700 }, None),
-        feature("hour", FeatureSource::Seasonal { cycle: Cycle::HourOfDay, time_zone: chrono_tz::Tz::Europe__Berlin }),
-        expression("ratio", binary(named("value"), faultline_features::BinaryOperator::Divide, named("mean"))),
-    ];
-    let filtered = features[5..19].iter().cloned().map(|mut spec| {
-        spec.name.push_str("_declined");
-        FeatureSpec { filter: Some(declined()), ..spec }
-    });
-    let filtered: Vec<FeatureSpec> = filtered.collect();
-    features.extend(filtered);
-    features
-}
+use crate::common::{compile, events, every_kind_of_state, fold};
 
 fn image(plan: &Plan, key: &KeyWindows) -> Vec<u8> {
     let mut image = Writer::new();
@@ -60,7 +24,7 @@ proptest! {
 
     #[test]
     fn a_run_equals_a_run_cut_by_an_image(raws in events(120), cut in 0.0..1.0f64) {
-        let plan = compile(&features());
+        let plan = compile(&every_kind_of_state());
         let cut = (raws.len() as f64 * cut) as usize;
         let (mut whole, mut first) = (plan.new_key(), plan.new_key());
         for raw in &raws[..cut] {
@@ -83,7 +47,7 @@ proptest! {
         damage in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..6),
         length in any::<proptest::sample::Index>(),
     ) {
-        let plan = compile(&features());
+        let plan = compile(&every_kind_of_state());
         let mut key = plan.new_key();
         for raw in &raws {
             fold(&plan, &mut key, raw);
@@ -104,7 +68,7 @@ proptest! {
 
     #[test]
     fn garbage_is_an_error_or_a_key_and_never_a_panic(states in proptest::collection::vec((any::<proptest::sample::Index>(), any::<Vec<u8>>()), 0..4), raws in events(10)) {
-        let plan = compile(&features());
+        let plan = compile(&every_kind_of_state());
         let described = plan.describe_state();
         let mut garbage = Writer::new();
         garbage.varint(1);
@@ -125,14 +89,14 @@ proptest! {
 
 #[test]
 fn an_unknown_format_is_refused() {
-    let plan = compile(&features());
+    let plan = compile(&every_kind_of_state());
     let error = plan.restore(&mut Reader::new(&[2, 0, 0])).unwrap_err();
     assert_eq!(error.to_string(), "the windows of a key has format 2, this build reads 1");
 }
 
 #[test]
 fn a_key_costs_what_it_has_seen() {
-    let plan = compile(&features());
+    let plan = compile(&every_kind_of_state());
     let mut key = plan.new_key();
     let empty = key.bytes();
     assert_eq!(image(&plan, &key), [1, 0, 0]);

@@ -6,6 +6,7 @@ mod carry_over;
 mod common;
 mod expressions;
 mod fingerprints;
+mod golden;
 mod images;
 mod oracle;
 mod problems;
