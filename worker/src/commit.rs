@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
+use crate::faults::{Promise, is_broken, point};
 use crate::ownership::{Ownership, Request};
 use crate::ports::{CommitError, Position, Sink};
 use crate::status::Board;
@@ -66,10 +67,12 @@ pub(crate) fn commit<K: Sink>(committer: &mut Committer<K>, mut tick: Tick) {
     loop {
         committer.board.commit_turned(committer.index);
         let snapshot = committer.ownership.snapshot();
-        let is_gone = |partition, epoch| snapshot.epochs.get(&partition) != Some(&epoch);
+        let is_gone =
+            |partition, epoch| snapshot.epochs.get(&partition) != Some(&epoch) && !is_broken(Promise::FencePerEpoch);
         let shares = tick.shares.iter();
         let gone = shares.filter(|share| is_gone(share.partition, share.epoch)).map(|share| share.partition).collect();
         committer.lose(&mut tick, gone);
+        point("tick");
         let positions = tick.positions();
         if positions.is_empty() {
             break;

@@ -15,6 +15,7 @@ mod pace;
 
 use faultline_numerics::image::Writer;
 
+use crate::faults::{Promise, is_broken, point};
 use crate::outputs::{Output, Outputs, Topic};
 use crate::score::{Learner, Pool};
 use crate::shard::Shard;
@@ -69,6 +70,7 @@ pub fn keep(shard: &mut Shard, keeper: &mut Keeper, pace: Pace, outputs: &mut Ou
     }
     let (first, bytes_before) = (outputs.records().len(), outputs.len());
     let mut page = Page { partition: shard.partition(), end: shard.next_offset(), outputs, key: Vec::new() };
+    point("keep");
     introduce(shard, keeper, &mut page);
     decisions(shard, keeper, &mut page);
     write_dropped(shard, &mut keeper.w, &mut page);
@@ -153,6 +155,9 @@ fn introduce(shard: &mut Shard, keeper: &mut Keeper, page: &mut Page<'_>) {
 /// Incidents that were opened, went on, or were closed.
 fn decisions(shard: &mut Shard, keeper: &mut Keeper, page: &mut Page<'_>) {
     let mut decided = std::mem::take(&mut shard.journal.decided);
+    if is_broken(Promise::DecisionsKept) {
+        return;
+    }
     decided.sort_unstable();
     decided.dedup();
     for key in &decided {
@@ -240,13 +245,17 @@ fn bury(shard: &mut Shard, low: i64, page: &mut Page<'_>) {
     }
 }
 
-fn marker(shard: &mut Shard, keeper: &Keeper, low_water: crate::state::LowWater) -> Marker {
+fn marker(shard: &mut Shard, keeper: &Keeper, mut low_water: crate::state::LowWater) -> Marker {
     shard.journal.sequence += 1;
+    if is_broken(Promise::WatermarkAtLow) {
+        low_water.greatest_ms = shard.time.greatest_ms();
+    }
     Marker {
         sequence: shard.journal.sequence,
         transactional_id: keeper.transactional_id.clone(),
         fold_version: FOLD_VERSION,
         partitions: keeper.partitions,
+        start_partitions: *shard.start_partitions.get_or_insert(keeper.partitions),
         next_offset: shard.next_offset(),
         start_offset: shard.start_offset(),
         records: shard.records(),

@@ -23,6 +23,7 @@ use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::commit::{self, Committer};
 use crate::decide::Severity;
+use crate::faults::point;
 use crate::fold_rate::FoldRate;
 use crate::keep::{Backlog, Keeper, Pace, keep};
 use crate::outputs::Outputs;
@@ -153,6 +154,7 @@ impl<S: Source, F> Lane<S, F> {
                     }
                 }
                 Mail::Release { partitions, done } => {
+                    point("revoke");
                     partitions.iter().for_each(|partition| self.drop_shard(*partition));
                     self.releases.push((partitions, done));
                 }

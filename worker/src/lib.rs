@@ -20,6 +20,7 @@ pub mod state;
 pub mod keep;
 pub mod restore;
 pub mod clock;
+mod faults;
 mod fold_rate;
 mod lane;
 mod tick;

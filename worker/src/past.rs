@@ -48,6 +48,17 @@ pub trait Past {
         each: &mut dyn FnMut(StateRecord<'_>) -> ControlFlow<()>,
     ) -> Result<u64, PastError>;
 
+    /// The newest committed value of a record of a state partition; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`PastError`] says what could not be had.
+    fn newest_state(
+        &mut self,
+        partition: i32,
+        key: &[u8],
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<u8>>, PastError>;
+
     /// Deletes records of the state partition, in the order given; returns when that is certain.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ use faultline_crds::worker_config::StartFrom;
 use faultline_numerics::image::ImageError;
 use tracing::{info, warn};
 
+use crate::faults::{Promise, is_broken, point};
 use crate::past::{Past, PastError};
 use crate::pipeline::Scratch;
 use crate::shard::Shard;
@@ -160,10 +161,13 @@ impl Recovery {
         if !self.durable {
             return match past.committed(partition, cancelled)? {
                 Some(offset) => Ok(Recovered { shard: self.cold(partition, offset), first: false }),
-                None => self.first_start(past, partition, cancelled),
+                None => self.first_start(past, partition, partitions, cancelled),
             };
         }
         let (mut found, mut committed) = look(past, partition, cancelled, progress)?;
+        if is_broken(Promise::OffsetGuard) || is_broken(Promise::HighWatermark) {
+            trust(&mut found, committed);
+        }
         if disagree(&found, committed).is_some() {
             // A tick of the former owner may have become visible between the two questions.
             (found, committed) = look(past, partition, cancelled, progress)?;
@@ -184,8 +188,9 @@ impl Recovery {
             }
         }
         let Some(marker) = found.marker.clone() else {
-            return self.first_start(past, partition, cancelled);
+            return self.first_start(past, partition, partitions, cancelled);
         };
+        point("restore-source");
         let range = past.source_range(partition, cancelled)?;
         let low = marker.low_water.offset;
         if low < range.start {
@@ -225,9 +230,11 @@ impl Recovery {
         let mut scratch = Scratch::new();
         let mut failed = None;
         if !range.is_empty() {
+            point("restore-replay");
             progress.replaying(range.start, range.end);
             past.read_source(partition, range.clone(), cancelled, &mut |raw| {
                 progress.at(raw.offset);
+                point("restore-record");
                 match rebuild.replay(raw, &mut scratch) {
                     Ok(()) => ControlFlow::Continue(()),
                     Err(error) => {
@@ -241,6 +248,7 @@ impl Recovery {
             return Err(error.into());
         }
         let shard = rebuild.finish()?;
+        point("restore-finished");
         Ok(Recovered { shard, first: false })
     }
 
@@ -257,23 +265,27 @@ impl Recovery {
         &self,
         past: &mut dyn Past,
         partition: i32,
+        partitions: i32,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Recovered, RestoreError> {
-        let is_new = past.group_is_new(cancelled)?;
-        let from = if is_new { self.config.source.start_from } else { StartFrom::Earliest };
+        let was_added = match self.durable {
+            true => was_added(past, partition, partitions, cancelled)?,
+            false => !past.group_is_new(cancelled)?,
+        };
+        let from = if was_added { StartFrom::Earliest } else { self.config.source.start_from };
         let offset = match from {
             StartFrom::Earliest => past.source_range(partition, cancelled)?.start,
             StartFrom::Latest => past.source_range(partition, cancelled)?.end,
             StartFrom::Time { at_ms } => past.source_offset_at(partition, at_ms, cancelled)?,
         };
-        if is_new {
-            info!(partition, offset, ?from, "first start");
-        } else {
+        if was_added {
             warn!(
                 partition,
                 offset,
-                "a partition without an offset in a group that has others: it is read from its beginning, and keys that moved to it start cold"
+                "a new partition of the source: it is read from its beginning, and keys that moved to it start cold"
             );
+        } else {
+            info!(partition, offset, ?from, "first start");
         }
         Ok(Recovered { shard: self.cold(partition, offset), first: true })
     }
@@ -301,6 +313,25 @@ impl Recovery {
     }
 }
 
+/// Whether the source has got a partition after the pipeline's first start: another partition's marker knows fewer. A group
+/// that has other offsets does not say so: workers that start for the first time together commit one after the other.
+fn was_added(
+    past: &mut dyn Past,
+    partition: i32,
+    partitions: i32,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<bool, RestoreError> {
+    let mut key = Vec::new();
+    RecordKey::Marker.write(&mut key);
+    for other in (0..partitions).filter(|other| *other != partition) {
+        if let Some(value) = past.newest_state(other, &key, cancelled)? {
+            let marker = Marker::read(&value).map_err(RestoreError::Unreadable)?;
+            return Ok(marker.start_partitions as i32 <= partition);
+        }
+    }
+    Ok(false)
+}
+
 /// Steps 2 to 4.
 fn look(
     past: &mut dyn Past,
@@ -308,7 +339,9 @@ fn look(
     cancelled: &dyn Fn() -> bool,
     progress: &mut Progress<'_>,
 ) -> Result<(Found, Option<i64>), RestoreError> {
+    point("restore-committed");
     let committed = past.committed(partition, cancelled)?;
+    point("restore-state");
     let mut found = Found::default();
     let mut failed = None;
     past.read_state(partition, cancelled, &mut |at, end| progress.reading(at, end), &mut |record| match found
@@ -323,6 +356,16 @@ fn look(
     match failed {
         Some(error) => Err(RestoreError::Unreadable(error)),
         None => Ok((found, committed)),
+    }
+}
+
+/// The broken promise: reading goes on at the committed offset, whatever the state says.
+fn trust(found: &mut Found, committed: Option<i64>) {
+    if let (Some(marker), Some(committed)) = (&mut found.marker, committed) {
+        let by = committed - marker.next_offset;
+        marker.next_offset = committed;
+        marker.records = marker.records.saturating_add_signed(by);
+        marker.low_water.offset = marker.low_water.offset.min(committed);
     }
 }
 

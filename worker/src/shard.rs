@@ -52,6 +52,8 @@ pub struct Shard {
     restored: Option<Box<Restored>>,
     partition: i32,
     start_offset: i64,
+    /// Partitions of the source when the shard began, once that is known.
+    pub(crate) start_partitions: Option<u32>,
     next_offset: i64,
     records: u64,
     clock_second: i64,
@@ -77,6 +79,7 @@ impl Shard {
             restored: None,
             partition,
             start_offset,
+            start_partitions: None,
             next_offset: start_offset,
             records: 0,
             clock_second: 0,

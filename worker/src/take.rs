@@ -43,7 +43,7 @@ pub(crate) fn take<S: Source, F>(lane: &mut Lane<S, F>, fold: Fold) {
             Taken::Record(raw) => {
                 began.get_or_insert_with(Instant::now);
                 let held = shards.get_mut(&raw.partition);
-                let Some(held) = held.filter(|held| held.stall.is_none() && raw.offset >= held.shard.next_offset())
+                let Some(held) = held.filter(|held| held.stall.is_none() && held.shard.next_offset() <= raw.offset)
                 else {
                     dropped += 1;
                     return;

@@ -30,6 +30,7 @@ use crate::backoff::Backoff;
 use crate::clock::{Clock, RecordsClock, WallClock};
 use crate::commit::Committer;
 use crate::control::Control;
+use crate::faults;
 use crate::fold_rate::FoldRate;
 use crate::keep::Keeper;
 use crate::lane::{self, Lane};
@@ -123,6 +124,9 @@ pub struct Worker {
 /// # Errors
 /// What cannot change by waiting: secrets, the port, threads.
 pub fn start(config: Arc<WorkerConfig>, options: Options) -> Result<Worker, StartError> {
+    if !faults::arm() {
+        warn!("FAULTLINE_FAULTS is not understood; nothing more of it is armed");
+    }
     let secrets = options.secrets.clone().unwrap_or_else(|| PathBuf::from("/etc/faultline/secrets"));
     let client = client_config(&config.kafka, options.brokers.as_deref(), &secrets, &config.identity)?;
     let lanes = options.lanes.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);

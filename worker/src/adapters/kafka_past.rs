@@ -26,8 +26,12 @@ use rdkafka::error::KafkaError;
 use self::reading::Reading;
 use self::requests::{Committed, Isolation, Requests};
 use self::takeover::Takeover;
+use crate::faults::{Promise, is_broken};
 use crate::past::{Past, PastError, StateRecord};
 use crate::ports::RawEvent;
+
+/// How far from the end of a state partition its marker is looked for, one after the other: it is written by every tick.
+const LOOK_BACK: [i64; 3] = [1_000, 50_000, i64::MAX];
 
 /// Tells from key and value of a state record which transactional id wrote it, if the record names one.
 pub type OwnerOf = Box<dyn Fn(&[u8], Option<&[u8]>) -> Option<String> + Send>;
@@ -123,7 +127,8 @@ impl Past for KafkaPast {
         each: &mut dyn FnMut(StateRecord<'_>) -> ControlFlow<()>,
     ) -> Result<u64, PastError> {
         let Self { requests, takeover, state, .. } = self;
-        let range = requests.range(state, partition, Isolation::Uncommitted, cancelled)?;
+        let isolation = if is_broken(Promise::HighWatermark) { Isolation::Committed } else { Isolation::Uncommitted };
+        let range = requests.range(state, partition, isolation, cancelled)?;
         let end = range.end;
         let bytes = Cell::new(0);
         progress(range.start, end);
@@ -149,6 +154,39 @@ impl Past for KafkaPast {
         })?;
         self.takeover.settled(partition);
         Ok(bytes.get())
+    }
+
+    fn newest_state(
+        &mut self,
+        partition: i32,
+        key: &[u8],
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<u8>>, PastError> {
+        let Self { requests, state, .. } = self;
+        let held = requests.range(state, partition, Isolation::Committed, cancelled)?;
+        for look_back in LOOK_BACK {
+            let start = held.end.saturating_sub(look_back).max(held.start);
+            let mut newest = None;
+            let reading = Reading {
+                settings: &requests.reader(Isolation::Committed),
+                topic: state,
+                partition,
+                range: start..held.end,
+                cancelled,
+                moved: &mut |_| {},
+                stuck: &mut |_| Ok(()),
+            };
+            reading.run(&mut |raw: &RawEvent<'_>| {
+                if raw.key == Some(key) {
+                    newest = raw.value.map(<[u8]>::to_vec);
+                }
+                ControlFlow::Continue(())
+            })?;
+            if newest.is_some() || start == held.start {
+                return Ok(newest);
+            }
+        }
+        Ok(None)
     }
 
     fn delete_state(

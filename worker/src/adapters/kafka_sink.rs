@@ -28,6 +28,7 @@ use super::kafka_native::{self as native, GroupMetadata, TopicHandle, Transactio
 use super::kafka_records::write_all;
 use super::kafka_topics::Layout;
 use crate::backoff::Backoff;
+use crate::faults::{Promise, is_broken, point};
 use crate::outputs::Outputs;
 use crate::ownership::lock;
 use crate::ports::{CommitError, Position, Sink};
@@ -222,11 +223,25 @@ impl KafkaSink {
         let layout = self.config.layout.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let Some(ready) = &self.producer else { return Err(Broken::before("no producer")) };
         let producer = &ready.producer;
+        fault("begin")?;
         producer.begin_transaction().map_err(|e| Broken::before(&e))?;
+        fault("send")?;
         write_all(ready, &layout, &self.config.pipeline, outputs, cancelled)?;
+        fault("drain")?;
         drain(producer, cancelled)?;
+        fault("offsets")?;
+        if is_broken(Promise::OffsetInTransaction) {
+            native::commit(producer, COMMIT).map_err(Broken::commit)?;
+            fault("committed")?;
+            return self.commit_offsets(positions).map_err(|e| Broken::before(&e));
+        }
         retry(cancelled, || native::send_offsets(producer, &offsets, fence, SLICE))?;
-        native::commit(producer, COMMIT).map_err(Broken::commit)
+        fault("commit")?;
+        native::commit(producer, COMMIT).map_err(Broken::commit)?;
+        match point("committed") {
+            true => Err(Broken { in_doubt: true, abortable: false, ..Broken::before("a fault point") }),
+            false => Ok(()),
+        }
     }
 
     /// Outputs acknowledged first, then the offsets.
@@ -310,6 +325,11 @@ impl Sink for KafkaSink {
             })
             .collect())
     }
+}
+
+/// A place where the chaos harness may end it all.
+fn fault(name: &'static str) -> Result<(), Broken> {
+    if point(name) { Err(Broken::before("a fault point")) } else { Ok(()) }
 }
 
 /// Why a tick was not written, and what may be done about it.

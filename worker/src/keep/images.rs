@@ -3,6 +3,7 @@
 use faultline_numerics::image::Writer;
 
 use super::{Keeper, Pace, Page};
+use crate::faults::point;
 use crate::shard::{CLEAN, Dropped, Shard, write_image};
 use crate::state::{Head, MOST_PART_BYTES, RecordKey, write_head};
 
@@ -34,6 +35,7 @@ pub(super) fn write_oldest(shard: &mut Shard, keeper: &mut Keeper, pace: Pace, p
 }
 
 fn write_key(shard: &mut Shard, at: usize, keeper: &mut Keeper, page: &mut Page<'_>) {
+    point("image");
     let Shard { config, scoring, keys, journal, .. } = shard;
     let state = keys.at(at);
     let Keeper { w, part, image, .. } = keeper;

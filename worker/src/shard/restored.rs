@@ -102,6 +102,7 @@ impl Shard {
     pub(crate) fn arrive(&mut self, marker: &Marker) -> Result<(), ImageError> {
         self.next_offset = marker.next_offset;
         self.records = marker.records;
+        self.start_partitions = Some(marker.start_partitions);
         let lateness_ms = self.config.source.allowed_lateness_ms;
         self.time = EventTime::restored(lateness_ms, marker.greatest_ms, marker.horizon_ms, marker.idle_since);
         self.trips = Trips::new(&self.config);
@@ -155,6 +156,7 @@ impl Shard {
         }
         next.next_offset = self.next_offset;
         next.records = self.records;
+        next.start_partitions = self.start_partitions;
         next.clock_second = self.clock_second;
         next.trusts_record_times = self.trusts_record_times;
         next.evicted = self.evicted;

@@ -16,6 +16,8 @@ pub struct Marker {
     pub fold_version: u64,
     /// Partitions of the source.
     pub partitions: u32,
+    /// Partitions of the source when the shard began: later ones were added.
+    pub start_partitions: u32,
     /// C: every source record below it has ended in exactly one outcome.
     pub next_offset: i64,
     /// The source offset that the shard began at.
@@ -66,6 +68,7 @@ impl Marker {
         w.bytes(self.transactional_id.as_bytes());
         w.varint(self.fold_version);
         w.varint(u64::from(self.partitions));
+        w.varint(u64::from(self.start_partitions));
         w.signed(self.next_offset);
         w.signed(self.start_offset);
         w.varint(self.records);
@@ -100,9 +103,7 @@ impl Marker {
         let sequence = r.varint()?;
         let transactional_id = String::from_utf8_lossy(r.bytes()?).into_owned();
         let fold_version = r.varint()?;
-        let partitions = r.varint()?;
-        let partitions =
-            u32::try_from(partitions).map_err(|_| ImageError::Invalid { what: "partitions", found: partitions })?;
+        let (partitions, start_partitions) = (number(&mut r)?, number(&mut r)?);
         let next_offset = r.signed()?;
         let start_offset = r.signed()?;
         let records = r.varint()?;
@@ -126,6 +127,7 @@ impl Marker {
             transactional_id,
             fold_version,
             partitions,
+            start_partitions,
             next_offset,
             start_offset,
             records,
@@ -138,6 +140,11 @@ impl Marker {
             trips,
         })
     }
+}
+
+fn number(r: &mut Reader<'_>) -> Result<u32, ImageError> {
+    let found = r.varint()?;
+    u32::try_from(found).map_err(|_| ImageError::Invalid { what: "a number of partitions", found })
 }
 
 fn optional(w: &mut Writer, value: Option<i64>) {
@@ -162,6 +169,7 @@ mod tests {
             transactional_id: "shop.card-payments.0a1b2c3d.1".to_owned(),
             fold_version: 1,
             partitions: 6,
+            start_partitions: 3,
             next_offset: 1_000_000,
             start_offset: 17,
             records: 999_000,

@@ -109,8 +109,13 @@ mod tests {
     #[test]
     fn the_last_value_counts_and_keys_that_are_gone_do_not() {
         let (old, new, same, gone) = (image(1, 1, "1"), image(2, 1, "2"), image(9, 1, "2"), image(3, 0, ""));
-        let rewritten =
-            state(&[("k/a", Some(&old)), ("k/b", Some(&old)), ("k/a", Some(&new)), ("k/b", None), ("k/c", Some(&gone))]);
+        let rewritten = state(&[
+            ("k/a", Some(&old)),
+            ("k/b", Some(&old)),
+            ("k/a", Some(&new)),
+            ("k/b", None),
+            ("k/c", Some(&gone)),
+        ]);
         assert!(differences(&rewritten, &state(&[("k/a", Some(&same))])).is_empty());
     }
 
@@ -126,7 +131,11 @@ mod tests {
     fn what_follows_the_ticks_is_left_out() {
         assert!(state(&[("m", Some("1")), ("o", Some("1")), ("e/1/2", Some("1"))]).is_empty());
         let of = "0123456789abcdef0123456789abcdef";
-        let versions = state(&[(&format!("s/{of}/5"), Some("old")), (&format!("s/{of}/9"), Some("new")), (&format!("s/{of}/5"), None)]);
+        let versions = state(&[
+            (&format!("s/{of}/5"), Some("old")),
+            (&format!("s/{of}/9"), Some("new")),
+            (&format!("s/{of}/5"), None),
+        ]);
         assert_eq!(versions.len(), 1);
     }
 }
