@@ -84,6 +84,10 @@ impl Control {
         }
         if let Err(error) = self.prepare(&start) {
             debug!(partition = start.partition, %error, "a shard cannot start yet, trying again");
+            let (partition, offset) = (start.partition, start.shard.next_offset());
+            if let Err(error) = self.consumer.context().revive(&self.consumer, partition, offset) {
+                debug!(partition, %error, "failed to assign a partition again");
+            }
             return Some(start);
         }
         let Start { partition, epoch, shard, .. } = start;

@@ -64,10 +64,12 @@ pub(crate) fn take<S: Source, F>(lane: &mut Lane<S, F>, fold: Fold) {
                     let offset = held.shard.next_offset();
                     let message = format!(
                         "the source no longer holds offset {offset}: its retention has passed it, and what lay between \
-                         is lost; lengthen `retention.ms`, then set the group's offset to where it may go on"
+                         is lost; lengthen `retention.ms`, then start with --reset-state to go on with empty windows"
                     );
                     held.lost_position("SourceRetentionPassed", &message, board);
                 }
+                // Where it was assigned before its shard was there does not matter.
+                None if gone => debug!(partition, reason, "a partition that is not read yet"),
                 _ => {
                     debug!(partition, reason, "the client reports an error");
                     board.broker_trouble("reading failed", &reason);

@@ -80,6 +80,26 @@ impl GroupContext {
         Ok(())
     }
 
+    /// Assigns a partition of ours again, paused, at an offset that exists, under the same epoch. A source that no longer
+    /// holds the offset at which it was assigned first makes the client give the partition up; then it cannot be sought.
+    ///
+    /// # Errors
+    /// The client's words.
+    pub(crate) fn revive(&self, consumer: &GroupConsumer, partition: i32, offset: i64) -> Result<(), KafkaError> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))?;
+        consumer.incremental_unassign(&list)?;
+        self.forward(consumer, partition);
+        consumer.incremental_assign(&list)?;
+        consumer.pause(&list)
+    }
+
+    fn forward(&self, consumer: &GroupConsumer, partition: i32) {
+        if let Some(lane) = self.lanes.get().and_then(|lanes| lanes.get(self.ownership.lane_of(partition))) {
+            lane.forward(consumer.client(), &self.topic, partition);
+        }
+    }
+
     /// The epoch of a partition that is ours.
     pub(crate) fn epoch(&self, partition: i32) -> Option<Epoch> {
         lock(&self.state).epochs.get(&partition).copied()
@@ -107,9 +127,7 @@ impl GroupContext {
         let partitions = partitions(list);
         let mut paused = TopicPartitionList::new();
         for partition in &partitions {
-            if let Some(lane) = self.lanes.get().and_then(|lanes| lanes.get(self.ownership.lane_of(*partition))) {
-                lane.forward(consumer.client(), &self.topic, *partition);
-            }
+            self.forward(consumer, *partition);
             if let Err(error) = paused.add_partition_offset(&self.topic, *partition, ANYWHERE) {
                 error!(partition, %error, "failed to note an assigned partition");
             }

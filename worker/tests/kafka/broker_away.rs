@@ -30,7 +30,7 @@ fn a_worker_waits_for_its_broker_and_survives_its_restart() {
     stream.send(10_000);
     crate::records(&worker, 20_000);
     let tally = worker.stop().unwrap().outcomes;
-    verify(&address, &names, Expected::ExactlyOnceAfterMoves, &tally);
+    verify(&address, &names, Expected::Exactly, &tally);
     broker.stop();
 }
 
@@ -55,6 +55,6 @@ fn a_worker_stops_without_its_broker_and_the_next_one_goes_on() {
     let next = pipeline::start(&pipeline::config(&names, &[]), &address);
     crate::records(&next, RECORDS - tally.records());
     tally.add(&next.stop().unwrap().outcomes);
-    verify(&address, &names, Expected::ExactlyOnceAfterMoves, &tally);
+    verify(&address, &names, Expected::Exactly, &tally);
     broker.stop();
 }

@@ -98,7 +98,7 @@ fn crew_changes(test: &str, events: u64, changes: &[(&str, Value)]) {
     crew.until_the_end(&ends(&brokers, &names.input()));
     crew.leaves();
     crew.leaves();
-    let input = verify(&brokers, &names, Expected::ExactlyOnceAfterMoves, &crew.left);
+    let input = verify(&brokers, &names, Expected::Exactly, &crew.left);
     assert_eq!(input, events);
 }
 

@@ -17,6 +17,7 @@ mod exactly_once;
 mod growth;
 mod large;
 mod past;
+mod recovery;
 mod rights;
 mod state_topic;
 mod trips;

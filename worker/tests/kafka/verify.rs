@@ -53,10 +53,8 @@ struct Output {
 pub(crate) enum Expected {
     /// Each record ends exactly as the input says.
     Exactly,
-    /// Partitions moved between workers. A shard that moves starts cold: it has forgotten ids and watermark, so a
-    /// duplicate or a late record may be scored. Everything still ends exactly once.
-    ExactlyOnceAfterMoves,
-    /// The same, and everything may come more than once.
+    /// Partitions moved between workers that keep no state. A shard that moves starts cold: it has forgotten ids and
+    /// watermark, so a duplicate or a late record may be scored, and everything may come more than once.
     AtLeastOnceAfterMoves,
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 /// Differences that are kept to be shown, for each kind.
 const SHOWN: usize = 3;
 /// Characters of a value around the first byte that differs.
-const AROUND: usize = 60;
+const AROUND: usize = 400;
 
 /// A record that was or should have been written.
 #[derive(Debug, Clone, PartialEq, Eq)]
