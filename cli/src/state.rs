@@ -31,7 +31,8 @@ use crate::signals::Stop;
 /// Shows what a pipeline's state topic holds.
 ///
 /// For each partition: how far the state goes, what is in it, and what a recovery would read and replay. With --key: what is
-/// known of one key. It only reads, and disturbs no running worker.
+/// known of one key. It only reads, and disturbs no running worker. While workers run, some keys have no image yet, or an
+/// older one; what their images lack is what a recovery replays.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     faultline state examples/quickstart --brokers localhost:9092\n  \

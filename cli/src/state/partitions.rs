@@ -35,7 +35,7 @@ pub(super) fn as_text(topic: &str, expected: &str, current: Fingerprint, views: 
 
 fn contents(views: &[PartitionView]) -> Table {
     let mut table =
-        Table::new(&["PARTITION", "KEYS", "INCIDENTS", "IDS", "VERSIONS", "RECORDS", "BYTES", "REPLAY", "LAG"]);
+        Table::new(&["PARTITION", "KEY IMAGES", "INCIDENTS", "IDS", "VERSIONS", "RECORDS", "BYTES", "REPLAY", "LAG"]);
     for view in views {
         let lag = view.marker.as_ref().map(|marker| grouped((view.source.end - marker.next_offset).max(0) as u64));
         let counts = [view.keys, view.incidents, view.ids, view.versions, view.records, view.bytes, view.replay()];
@@ -188,8 +188,8 @@ pub(super) fn as_json(view: &PartitionView) -> Value {
         "state": {
             "records": view.records,
             "bytes": view.bytes,
-            "keys": view.keys,
-            "droppedKeys": view.dropped_keys,
+            "keyImages": view.keys,
+            "emptyImages": view.dropped_keys,
             "openIncidents": view.incidents,
             "ids": view.ids,
             "versions": view.versions,

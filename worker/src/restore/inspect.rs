@@ -37,7 +37,7 @@ pub struct PartitionView {
     pub bytes: u64,
     /// Records that this build does not know.
     pub unknown: u64,
-    /// Keys with an image.
+    /// Keys with an image; those whose first events a recovery still has to replay have none.
     pub keys: u64,
     /// Keys that were dropped, and whose empty image has not been deleted yet.
     pub dropped_keys: u64,
