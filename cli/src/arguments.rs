@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::failure::USAGE;
-use crate::{generate, up, validate, worker};
+use crate::{generate, state, up, validate, worker};
 
 /// Finds anomalies in Kafka streams.
 ///
@@ -23,6 +23,7 @@ struct Arguments {
 enum Command {
     Up(up::Arguments),
     Worker(worker::Arguments),
+    State(state::Arguments),
     Validate(validate::Arguments),
     Generate(generate::Arguments),
 }
@@ -51,6 +52,7 @@ pub fn main() -> ExitCode {
     let ended = match arguments.command {
         Command::Up(arguments) => up::run(&arguments),
         Command::Worker(arguments) => worker::run(&arguments),
+        Command::State(arguments) => state::run(&arguments),
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
     };

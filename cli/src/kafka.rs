@@ -88,7 +88,7 @@ fn create(client: &ClientConfig, topic: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn unreachable(client: &ClientConfig, error: &KafkaError) -> Failure {
+pub(crate) fn unreachable(client: &ClientConfig, error: &KafkaError) -> Failure {
     let brokers = client.get("bootstrap.servers").unwrap_or_default();
     let why = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
     Failure::Failed(format!(

@@ -1,4 +1,6 @@
-//! Numbers as people read them.
+//! Numbers and times as people read them.
+
+use chrono::{DateTime, SecondsFormat};
 
 /// `3000000` as `3,000,000`.
 pub(crate) fn grouped(number: u64) -> String {
@@ -29,6 +31,12 @@ pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 60 { format!("{seconds} s") } else { format!("{} min {} s", seconds / 60, seconds % 60) }
 }
 
+/// Milliseconds since the epoch as `2026-11-01T02:14:00.000Z`.
+pub(crate) fn time(at_ms: i64) -> String {
+    DateTime::from_timestamp_millis(at_ms)
+        .map_or_else(|| format!("{at_ms} ms"), |at| at.to_rfc3339_opts(SecondsFormat::Millis, true))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,5 +62,11 @@ mod tests {
         assert_eq!(duration(4.26), "4.3 s");
         assert_eq!(duration(48.9), "48 s");
         assert_eq!(duration(200.0), "3 min 20 s");
+    }
+
+    #[test]
+    fn times_are_utc() {
+        assert_eq!(time(1_793_499_240_000), "2026-11-01T02:14:00.000Z");
+        assert_eq!(time(i64::MIN), "-9223372036854775808 ms");
     }
 }

@@ -132,7 +132,7 @@ pub(crate) fn emit_closing(
 }
 
 /// How payloads name a maturity.
-fn maturity_name(maturity: Maturity) -> &'static str {
+pub(crate) fn maturity_name(maturity: Maturity) -> &'static str {
     match maturity {
         Maturity::Cold => "cold",
         Maturity::Warming => "warming",

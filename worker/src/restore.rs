@@ -15,6 +15,7 @@
 
 mod crew;
 mod found;
+pub mod inspect;
 mod progress;
 mod rebuild;
 

@@ -24,7 +24,7 @@ use crate::state::{ClockTick, LowWater};
 use crate::window::{Duplicates, EventTime};
 
 pub(crate) use expire::set_off_timers;
-pub(crate) use image::{read_image, write_image};
+pub(crate) use image::{read_image, split_image, write_image};
 pub(crate) use journal::{Dropped, Journal};
 pub(crate) use keys::{CLEAN, KeyState, Keys};
 pub(crate) use open::{Opened, open, reopen};

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod kcat;
+mod state;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

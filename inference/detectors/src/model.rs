@@ -337,6 +337,21 @@ impl Model {
 }
 
 impl KeyModel {
+    /// Rows learned: events, or buckets for a count.
+    #[must_use]
+    pub fn learned(&self) -> u32 {
+        self.learned
+    }
+
+    /// How much the model has seen of the key; a fixed rule has nothing to learn.
+    #[must_use]
+    pub fn maturity(&self) -> Maturity {
+        match self.state {
+            KeyState::Threshold => Maturity::Mature,
+            KeyState::Value(_) | KeyState::Count(_) => Maturity::of(self.learned),
+        }
+    }
+
     /// Memory held, in bytes, the value itself included.
     #[must_use]
     pub fn bytes(&self) -> usize {

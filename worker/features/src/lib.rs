@@ -38,7 +38,7 @@ pub use expression::{
 };
 pub use key::KeyWindows;
 pub use path::{PathId, Paths};
-pub use plan::{Column, Event, Plan, PlanProblem, StateDescription};
+pub use plan::{Column, Event, HeldState, Plan, PlanProblem, StateDescription};
 pub use spec::{Aggregate, Cycle, Extent, FeatureSource, FeatureSpec, FieldKind, FieldSpec, WhenMissing};
 pub use suggest::closest;
 pub use value::{Value, recycle};

@@ -108,6 +108,15 @@ pub struct StateDescription {
     pub most_bytes: usize,
 }
 
+/// A piece of state that the image of a key holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldState {
+    /// Names of the features that read it. Empty: no feature of this plan does.
+    pub features: Vec<String>,
+    /// Its length in the image.
+    pub bytes: usize,
+}
+
 impl Plan {
     /// Compiles features over declared fields; paths that a `where` reads are added to `paths`.
     ///

@@ -4,6 +4,7 @@
 //! and starts the rest empty.
 
 use faultline_crds::WorkerConfig;
+use faultline_numerics::hash::Fingerprint;
 use faultline_numerics::image::{ImageError, Reader, Writer};
 
 use super::KeyState;
@@ -29,6 +30,28 @@ pub(crate) fn write_image(config: &WorkerConfig, scoring: &Scoring, key: &KeySta
     scoring.combination.write_key(&key.combination, part);
     w.fingerprint(scoring.combined.of);
     w.bytes(part.as_bytes());
+}
+
+/// The image of a key, taken apart and not read yet.
+#[derive(Debug)]
+pub(crate) struct ImageParts<'a> {
+    /// Greatest event time of the key.
+    pub(crate) last_ms: i64,
+    pub(crate) windows: &'a [u8],
+    /// By fingerprint.
+    pub(crate) models: Vec<(Fingerprint, &'a [u8])>,
+}
+
+/// Takes the image of a key apart.
+///
+/// # Errors
+/// The image is cut short, or of another format.
+pub(crate) fn split_image(image: &[u8]) -> Result<ImageParts<'_>, ImageError> {
+    let mut r = Reader::new(image);
+    r.format("the image of a key", FORMAT)?;
+    let (last_ms, windows) = (r.signed()?, r.bytes()?);
+    let models = (0..r.count(17)?).map(|_| Ok((r.fingerprint()?, r.bytes()?))).collect::<Result<_, ImageError>>()?;
+    Ok(ImageParts { last_ms, windows, models })
 }
 
 /// Reads the image of a key.

@@ -27,7 +27,7 @@ pub fn write_head(head: Head, w: &mut Writer) {
 ///
 /// # Errors
 /// The value is cut short, or of another format.
-pub fn read_head<'a>(value: &'a [u8]) -> Result<(Head, &'a [u8]), ImageError> {
+pub fn read_head(value: &[u8]) -> Result<(Head, &[u8]), ImageError> {
     let mut r = Reader::new(value);
     r.format("the image of a key", FORMAT)?;
     let applied_upto = r.signed()?;

@@ -10,7 +10,7 @@
 use faultline_numerics::image::{ImageError, Reader, Writer};
 
 use super::step::{Place, State, WindowKind};
-use super::{Plan, StateDescription};
+use super::{HeldState, Plan, StateDescription};
 use crate::ewma::Ewma;
 use crate::key::KeyWindows;
 use crate::pane::{Count, Extrema, Slope, Spread, Sums};
@@ -60,6 +60,25 @@ impl Plan {
             }
         }
         Ok(key)
+    }
+
+    /// What the image of a key holds, without reading its values.
+    ///
+    /// # Errors
+    /// The image is truncated, or of another format.
+    pub fn list_states(&self, image: &mut Reader<'_>) -> Result<Vec<HeldState>, ImageError> {
+        image.format("the windows of a key", FORMAT)?;
+        if image.bool()? {
+            time(image)?;
+        }
+        let held = |image: &mut Reader<'_>| {
+            let (fingerprint, bytes) = (image.fingerprint()?, image.bytes()?.len());
+            let known = self.states.binary_search_by_key(&fingerprint, |state| state.fingerprint);
+            let features = known.map_or(&[][..], |at| &self.states[at].features);
+            let name = |feature: &usize| self.features[*feature].0.clone();
+            Ok(HeldState { features: features.iter().map(name).collect(), bytes })
+        };
+        (0..image.count(17)?).map(|_| held(image)).collect()
     }
 
     fn write_state(&self, key: &KeyWindows, place: Place, image: &mut Writer) {

@@ -91,3 +91,25 @@ fn what_changes_values_starts_empty() {
     let elsewhere = Plan::compile_for("filter: status == 1", &mut paths, &fields, &[mean()]).unwrap();
     assert!(length(&elsewhere) < 20);
 }
+
+#[test]
+fn an_image_lists_what_it_holds_by_the_names_of_the_plan_that_asks() {
+    let (before, after) = (compile(&[mean(), last_max()]), compile(&[last_max()]));
+    let mut key = before.new_key();
+    let raw = crate::common::Raw { time_ms: 500, value: Some(1.0), level: None, merchant: None, status: None };
+    let listed = |plan: &Plan, key: &KeyWindows| {
+        let mut image = Writer::new();
+        before.write(key, &mut image);
+        let bytes = image.into_bytes();
+        let mut reader = Reader::new(&bytes);
+        let held = plan.list_states(&mut reader).unwrap();
+        assert!(reader.is_at_end() && held.iter().all(|state| (1..bytes.len()).contains(&state.bytes)), "{held:?}");
+        let mut names: Vec<String> = held.into_iter().map(|state| state.features.join(" ")).collect();
+        names.sort();
+        names
+    };
+    assert!(listed(&before, &key).is_empty());
+    fold(&before, &mut key, &raw);
+    assert_eq!(listed(&before, &key), ["last_max", "mean"]);
+    assert_eq!(listed(&after, &key), ["", "last_max"], "a window that no feature reads any more");
+}
