@@ -88,7 +88,8 @@ const SECTIONS: [(&str, &str, &str); 10] = [
          They take turns, and change places in every other run. Each worker first drains a full topic (1,500,000 events, 100,000 \
          users by Zipf's law, 2 partitions, the first 5 % left out), then, going on, reads an open loop of 100,000 events/s \
          for 15 s, the first fifth left out: by then images are written at their steady pace. CPU seconds are those of all \
-         threads of the worker. *worstSecond* is the p99 of the worst second over that of the median second: a pause that \
+         threads of the worker. A side that is more than a second's events behind when the stream ends (*backlog*) has not kept up: its \
+         quantiles say nothing then, and no ratio of them is formed. *worstSecond* is the p99 of the worst second over that of the median second: a pause that \
          comes now and then would show here. *stateBytesPerEvent* counts keys and values of everything written to the state \
          topic, before compression; *imageBytesPerEvent* is the images' share of it, the rest are mostly ids for \
          deduplication, and markers. The state topic is not compacted meanwhile, so that everything can be counted.",
@@ -98,7 +99,7 @@ const SECTIONS: [(&str, &str, &str); 10] = [
         "Restoring a large state",
         "A fresh worker, with nothing left on the machine, whose state topic holds two uncompacted generations of images, in \
          transactions as a worker writes them. The images are real: the worker's own fold makes those of users with a long \
-         past, and all keys share them. The pipeline is the quickstart, whose `mean_20` remembers 100 or 990 amounts in \
+         past, and all keys share them. The pipeline is the quickstart, whose `mean_20` remembers 90 or 990 amounts in \
          place of 20, so that images have about 1 and 8 KiB. The former worker has ended cleanly, so nothing is replayed: \
          after a crash up to `maxRecoveryTime` comes on top. Ids for deduplication, which are as many as there were events \
          in the last 10 minutes, are not among what is read, but for those of the long past. *ready*: from the start of \

@@ -177,7 +177,6 @@ fn tell(sizes: &Sizes, pairs: &[[Measured; 2]], report: &mut dyn FnMut(Figure)) 
         figure(format!("{rate}.{side}.backlog"), "events", &|pair| pair[index].passed.backlog as f64);
         figure(format!("{rate}.{side}.cpuMicrosPerEvent"), "µs", &|pair| pair[index].stream_micros);
     }
-    figure(format!("{rate}.ratioToWithout.p99"), "", &|[with, without]| with.passed.ms(0.99) / without.passed.ms(0.99));
     figure(format!("{rate}.ratioToWithout.cpuMicrosPerEvent"), "", &|[with, without]| {
         with.stream_micros / without.stream_micros
     });
@@ -185,6 +184,12 @@ fn tell(sizes: &Sizes, pairs: &[[Measured; 2]], report: &mut dyn FnMut(Figure)) 
     figure(format!("{rate}.imageBytesPerEvent"), "bytes", &|[with, _]| with.state.image_bytes as f64 / events);
     figure(format!("{rate}.imagesPerSecond"), "images/s", &|[with, _]| with.state.images as f64 / seconds as f64);
     figure(format!("{rate}.meanImage"), "bytes", &|[with, _]| with.state.image_bytes as f64 / with.state.images as f64);
+    // Of who falls behind, the latency says only for how long it was measured.
+    let kept_up = pairs.iter().filter(|pair| pair.iter().all(|side| side.passed.backlog < rate));
+    let ratios: Vec<f64> = kept_up.map(|[with, without]| with.passed.ms(0.99) / without.passed.ms(0.99)).collect();
+    if !ratios.is_empty() {
+        report(Figure::of(NAME, format!("{rate}.ratioToWithout.p99"), "", ratios));
+    }
 }
 
 #[cfg(test)]

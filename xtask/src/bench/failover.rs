@@ -148,7 +148,7 @@ impl Bench<'_> {
         self.topics.create(&names.input, PARTITIONS)?;
         self.topics.create(&names.results(), PARTITIONS)?;
         let load = Load::start(&self.brokers, &names.input, PARTITIONS, self.sizes.failover_rate, self.seed);
-        let reader = Reader::from_end(&self.brokers, &names.results(), PARTITIONS)?;
+        let reader = Reader::from_beginning(&self.brokers, &names.results(), PARTITIONS)?;
         let arrivals = Arrivals::new(PARTITIONS);
         let looked = Instant::now();
         let mut scene = Scene { bench: self, names, folder, load, reader, arrivals, workers: Vec::new(), looked };

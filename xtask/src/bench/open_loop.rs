@@ -181,7 +181,8 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    fn from_beginning(brokers: &str, topic: &str, partitions: i32) -> Result<Self> {
+    /// Reads all that was ever written.
+    pub(crate) fn from_beginning(brokers: &str, topic: &str, partitions: i32) -> Result<Self> {
         Self::new(brokers, topic, partitions, |_, _| Ok(Offset::Beginning))
     }
 

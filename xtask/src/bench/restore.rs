@@ -41,8 +41,8 @@ pub(crate) struct Sizes {
     /// Of `restore`: images of each key that lie in the state topic
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
     restore_generations: u64,
-    /// Of `restore`: most runs of each; one takes seconds to minutes
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    /// Of `restore`: most runs of each; one takes up to half a minute
+    #[arg(long, value_name = "N", default_value_t = 2)]
     restore_runs: usize,
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn run(sizes: &Sizes, runs: usize, seed: u64, report: &mut dyn FnMut(
     let bench = Bench { topics: Topics::of(&brokers)?, brokers, work, runs: runs.min(sizes.restore_runs), seed };
     let generations = sizes.restore_generations;
     let loads = [
-        Load { keys: sizes.restore_keys, kib: 1, values: 100, generations },
+        Load { keys: sizes.restore_keys, kib: 1, values: 90, generations },
         Load { keys: sizes.restore_large_keys, kib: 8, values: 990, generations },
     ];
     for load in loads.into_iter().filter(|load| load.keys > 0) {
