@@ -98,7 +98,7 @@ const SECTIONS: [(&str, &str, &str); 10] = [
         "restore",
         "Restoring a large state",
         "A fresh worker, with nothing left on the machine, whose state topic holds two uncompacted generations of images, in \
-         transactions as a worker writes them. The images are real: the worker's own fold makes those of users with a long \
+         transactions that are larger than a worker's. The images are real: the worker's own fold makes those of users with a long \
          past, and all keys share them. The pipeline is the quickstart, whose `mean_20` remembers 90 or 990 amounts in \
          place of 20, so that images have about 1 and 8 KiB. The former worker has ended cleanly, so nothing is replayed: \
          after a crash up to `maxRecoveryTime` comes on top. Ids for deduplication, which are as many as there were events \

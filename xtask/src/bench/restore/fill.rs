@@ -1,4 +1,4 @@
-//! Writes source and state topics in bulk, in transactions, as a worker would have left them.
+//! Writes source and state topics in bulk, in transactions, but for their size as a worker would have left them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +20,8 @@ use crate::bench::pipelines::Names;
 
 /// Events that make the past of a partition.
 const EVENTS: u64 = 60_000;
-/// Bytes of a transaction: what a worker under load writes in one tick, about.
-const TRANSACTION: usize = 2 << 20;
+/// Bytes of a transaction: many ticks of a worker, or the writing would take minutes.
+const TRANSACTION: usize = 8 << 20;
 const CALL: Duration = Duration::from_secs(60);
 
 /// What to write.
