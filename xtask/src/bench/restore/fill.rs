@@ -130,7 +130,9 @@ impl Bulk {
         loop {
             match native::produce(&self.producer, &self.topic, partition, Some(key), Some(value), &[]) {
                 Ok(()) => break,
-                Err(RDKafkaErrorCode::QueueFull) => drop(self.producer.poll(Duration::from_millis(1))),
+                Err(RDKafkaErrorCode::QueueFull) => {
+                    self.producer.poll(Duration::from_millis(1));
+                }
                 Err(code) => anyhow::bail!("failed to produce: {code}"),
             }
         }
