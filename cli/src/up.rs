@@ -138,6 +138,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         rack: None,
         development: embedded.is_some(),
         disagreement: Disagreement::Stop,
+        forgets_state: false,
     };
     let accounting = if found == Found::Filled { Accounting::AtLeast } else { Accounting::Exact };
     let session = Session { config, client, options, input, speed: arguments.speed, accounting, stop };

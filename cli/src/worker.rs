@@ -56,6 +56,9 @@ pub(crate) struct Arguments {
     /// Where state and committed offset do not belong together: go on where the state ends
     #[arg(long)]
     trust_marker: bool,
+    /// For measurements only: keep no state, lose all windows and incidents at every restart
+    #[arg(long, hide = true)]
+    no_durable_state: bool,
     /// Logs as JSON, one object per line
     #[arg(long)]
     log_json: bool,
@@ -103,6 +106,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             (false, true) => Disagreement::TrustMarker,
             (false, false) => Disagreement::Stop,
         },
+        forgets_state: arguments.no_durable_state,
     };
     let worker = faultline_worker::start(Arc::new(ready.config), options)
         .map_err(|error| Failure::usage(format!("failed to start the worker: {}", chain(&error))))?;

@@ -71,6 +71,8 @@ pub struct Options {
     pub development: bool,
     /// What to do where state and committed offset do not belong together.
     pub disagreement: Disagreement,
+    /// For measurements only: nothing is written to the state topic, and all state is lost at every restart.
+    pub forgets_state: bool,
 }
 
 /// What a shard takes for "now".
@@ -287,7 +289,7 @@ impl Running {
     /// Whether state survives the process: in a transaction with the outputs, on a broker that keeps anything.
     fn is_durable(&self) -> bool {
         let exactly_once = matches!(self.config.delivery.guarantee, configured::Guarantee::ExactlyOnce);
-        exactly_once && !self.options.development
+        exactly_once && !self.options.development && !self.options.forgets_state
     }
 
     fn owner(&self) -> String {

@@ -5,7 +5,9 @@ mod calibration;
 mod detectors;
 mod document;
 mod drain;
+mod durable_state;
 mod events;
+mod failover;
 mod features;
 mod figure;
 mod full_topic;
@@ -15,6 +17,7 @@ mod measure;
 mod open_loop;
 mod pipelines;
 mod quality;
+mod restore;
 mod side;
 mod streams;
 mod tell;
@@ -44,6 +47,12 @@ pub(crate) struct Options {
     write: bool,
     #[command(flatten)]
     streams: streams::Sizes,
+    #[command(flatten)]
+    durable: durable_state::Sizes,
+    #[command(flatten)]
+    restore: restore::Sizes,
+    #[command(flatten)]
+    failover: failover::Sizes,
     /// One side of a comparison in a process of its own; the benchmarks start it
     #[arg(long, hide = true, num_args = 1.., value_name = "ARGUMENT")]
     side: Vec<String>,
@@ -67,6 +76,12 @@ pub(crate) enum Name {
     Latency,
     /// The same workload on Kafka Streams: throughput, latency, restart
     Streams,
+    /// What durable state costs: throughput, latency, bytes
+    DurableState,
+    /// A fresh worker with a large state: until its shards are ready, to its first results
+    Restore,
+    /// A worker is killed, or restarted: how long which partitions stand still
+    Failover,
     /// What the quickstart finds of what was planted, on seeds that nobody has looked at
     Quality,
 }
@@ -117,6 +132,9 @@ fn measure(name: Name, options: &Options, report: &mut dyn FnMut(Figure)) -> Res
         Name::Drain => drain::run(runs, seed, report),
         Name::Latency => latency::run(runs, seed, report),
         Name::Streams => streams::run(&options.streams, runs, seed, report),
+        Name::DurableState => durable_state::run(&options.durable, runs, seed, report),
+        Name::Restore => restore::run(&options.restore, runs, seed, report),
+        Name::Failover => failover::run(&options.failover, runs, seed, report),
         Name::Quality => quality::run(runs, report),
     }
 }

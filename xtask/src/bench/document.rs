@@ -10,7 +10,7 @@ use super::tell::{number, reliability};
 use crate::tree;
 
 /// What each benchmark is about.
-const SECTIONS: [(&str, &str, &str); 7] = [
+const SECTIONS: [(&str, &str, &str); 10] = [
     (
         "features",
         "Windows",
@@ -79,6 +79,45 @@ const SECTIONS: [(&str, &str, &str); 7] = [
          each. *restored* is said only where users with a long past were known again; \
          *withoutState* is a start that restores nothing, and no such start is compared with one that does. Session timeouts \
          after a crash are not in it.",
+    ),
+    (
+        "durable-state",
+        "What durable state costs",
+        "`examples/quickstart` with exactly-once results, *with* its state topic and *without* it (an option of `faultline \
+         worker` that is there for this measurement only: without it all windows and incidents are lost at every restart). \
+         They take turns, and change places in every other run. Each worker first drains a full topic (1,500,000 events, 100,000 \
+         users by Zipf's law, 2 partitions, the first 5 % left out), then, going on, reads an open loop of 100,000 events/s \
+         for 15 s, the first fifth left out: by then images are written at their steady pace. CPU seconds are those of all \
+         threads of the worker. A side that is more than a second's events behind when the stream ends (*backlog*) has not kept up: its \
+         quantiles say nothing then, and no ratio of them is formed. *worstSecond* is the p99 of the worst second over that of the median second: a pause that \
+         comes now and then would show here. *stateBytesPerEvent* counts keys and values of everything written to the state \
+         topic, before compression; *imageBytesPerEvent* is the images' share of it, the rest are mostly ids for \
+         deduplication, and markers. The state topic is not compacted meanwhile, so that everything can be counted.",
+    ),
+    (
+        "restore",
+        "Restoring a large state",
+        "A fresh worker, with nothing left on the machine, whose state topic holds two uncompacted generations of images, in \
+         transactions that are larger than a worker's. The images are real: the worker's own fold makes those of users with a long \
+         past, and all keys share them. The pipeline is the quickstart, whose `mean_20` remembers 90 or 990 amounts in \
+         place of 20, so that images have about 1 and 8 KiB. The former worker has ended cleanly, so nothing is replayed: \
+         after a crash up to `maxRecoveryTime` comes on top. Ids for deduplication, which are as many as there were events \
+         in the last 10 minutes, are not among what is read, but for those of the long past. *ready*: from the start of \
+         the process until each shard has its keys, all of them. *firstResult* and *allPartitions*: until a result can be \
+         read, and one of each partition; an event waits in each. MB are those of all keys and values read, before \
+         compression.",
+    ),
+    (
+        "failover",
+        "A worker goes",
+        "20,000 events/s of 100,000 users (Zipf) in 6 partitions, `examples/quickstart`, durable state, a session timeout of \
+         10 s, `maxRecoveryTime` 10 s. What is seen by a reader with `read_committed`, who notes when results of which \
+         partition come. *kill*: one of two workers is killed (SIGKILL) after at least 8 s under way. *Back*: from the kill \
+         until a partition of the dead worker has results again, the earliest and the last of them. *restart*: one of three \
+         workers is asked to end (SIGTERM), and a new one is started as soon as it has ended. *ended*: from the request to its end. \
+         *allPartitionsScore*: from the request until every partition has had a result after the last move of a shard, so \
+         that nothing is pending any more. Gaps are the longest times without a result of any one partition: in \
+         the seconds before (*steady*), of partitions that did not move (*untouched*), or of all of them.",
     ),
     (
         "quality",

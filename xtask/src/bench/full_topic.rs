@@ -60,13 +60,19 @@ impl FullTopic {
 
     /// Watches a side until it has read all, then lets it end.
     pub(crate) fn watch(&self, mut side: Side, group: &str) -> Result<Spent> {
+        let spent = self.follow(&mut side, group)?;
+        side.stop()?;
+        Ok(spent)
+    }
+
+    /// Watches a side until it has read all.
+    pub(crate) fn follow(&self, side: &mut Side, group: &str) -> Result<Spent> {
         let progress = Progress::of(&self.brokers, group, &self.name, self.partitions)?;
         let first = progress.wait_for(self.warm_up, &mut || side.check())?;
         let (cpu, began) = (side.cpu()?, Instant::now());
         let last = progress.wait_for(self.events, &mut || side.check())?;
         let wall = began.elapsed();
         let cpu = side.cpu()?.saturating_sub(cpu).max(Duration::from_millis(10));
-        side.stop()?;
         Ok(Spent { cpu: cpu.as_secs_f64(), wall: wall.as_secs_f64(), events: (last - first) as f64 })
     }
 }

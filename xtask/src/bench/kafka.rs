@@ -38,7 +38,24 @@ impl Topics {
 
     /// Creates a topic.
     pub(crate) fn create(&self, name: &str, partitions: i32) -> Result<()> {
+        self.create_with(name, partitions, &[])
+    }
+
+    /// Creates a state topic that is not compacted while something is measured: every record can be counted, and none is
+    /// spared to whoever reads them.
+    pub(crate) fn create_state(&self, name: &str, partitions: i32) -> Result<()> {
+        let settings = [
+            ("cleanup.policy", "compact"),
+            ("segment.bytes", "67108864"),
+            ("min.compaction.lag.ms", "86400000"),
+            ("max.message.bytes", "1114112"),
+        ];
+        self.create_with(name, partitions, &settings)
+    }
+
+    fn create_with(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<()> {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let topic = settings.iter().fold(topic, |topic, (setting, value)| topic.set(setting, value));
         let answers = self.runtime.block_on(self.admin.create_topics([&topic], &AdminOptions::new()));
         each(answers, name, "create")
     }
@@ -163,6 +180,13 @@ pub(crate) fn written(brokers: &str, topic: &str, partitions: i32) -> Result<u64
         }
     }
     Ok(sum)
+}
+
+/// Where each partition of a topic ends.
+pub(crate) fn ends(brokers: &str, topic: &str, partitions: i32) -> Result<Vec<i64>> {
+    let consumer: BaseConsumer = client(brokers).create().context("failed to make a consumer")?;
+    let end = |partition| Ok(consumer.fetch_watermarks(topic, partition, REQUEST)?.1);
+    (0..partitions).map(end).collect::<Result<_>>().with_context(|| format!("failed to find the end of {topic}"))
 }
 
 fn is_missing(error: &KafkaError) -> bool {

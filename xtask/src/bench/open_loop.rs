@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use faultline_worker::adapters::kafka_native::LaneQueue;
-use faultline_worker::ports::{Source, Taken};
+use faultline_worker::ports::{RawEvent, Source, Taken};
 use hdrhistogram::Histogram;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -44,6 +44,8 @@ pub(crate) struct Stream {
 /// What became of a stream.
 pub(crate) struct Passed {
     latency: Histogram<u64>,
+    /// The same, of the events that were due within one second.
+    seconds: Vec<Histogram<u64>>,
     /// CPU time of the side, all threads.
     pub(crate) cpu: Duration,
     /// Results that could not be read yet when the last event was due.
@@ -57,12 +59,31 @@ impl Passed {
     pub(crate) fn ms(&self, quantile: f64) -> f64 {
         self.latency.value_at_quantile(quantile) as f64 / 1_000.0
     }
+
+    /// The longest latency.
+    pub(crate) fn max_ms(&self) -> f64 {
+        self.latency.max() as f64 / 1_000.0
+    }
+
+    /// The worst second's p99 over the median second's: what comes now and then shows here, whatever the general level.
+    pub(crate) fn worst_second(&self) -> f64 {
+        let mut p99s: Vec<u64> = self.seconds.iter().map(|second| second.value_at_quantile(0.99)).collect();
+        p99s.sort_unstable();
+        let median = p99s.get(p99s.len() / 2).copied().unwrap_or(0);
+        p99s.last().copied().unwrap_or(0) as f64 / median as f64
+    }
 }
 
 impl OpenLoop {
     /// From an input to a results topic, which are both there and empty.
     pub(crate) fn new(brokers: &str, input: &str, output: &str, partitions: i32) -> Result<Self> {
         let reader = Reader::from_beginning(brokers, output, partitions)?;
+        Ok(Self { brokers: brokers.to_owned(), input: input.to_owned(), partitions, reader })
+    }
+
+    /// From an input to a results topic, both with a past that nobody reads again.
+    pub(crate) fn going_on(brokers: &str, input: &str, output: &str, partitions: i32) -> Result<Self> {
+        let reader = Reader::from_end(brokers, output, partitions)?;
         Ok(Self { brokers: brokers.to_owned(), input: input.to_owned(), partitions, reader })
     }
 
@@ -95,6 +116,10 @@ impl OpenLoop {
             thread::spawn(move || generate(&brokers, &input, partitions, &stream, start))
         };
         let mut latency = Histogram::<u64>::new(3).context("failed to make a histogram")?;
+        let mut seconds = Vec::new();
+        for _ in 0..(total - stream.warm_up).div_ceil(stream.rate) {
+            seconds.push(Histogram::<u64>::new(2).context("failed to make a histogram")?);
+        }
         let (mut received, mut outside, mut backlog) = (0, 0, None);
         let last_due = start + Duration::from_nanos(total * 1_000_000_000 / stream.rate);
         while received < total && Instant::now().saturating_duration_since(last_due) < patience {
@@ -108,6 +133,8 @@ impl OpenLoop {
                     let due = Duration::from_nanos(place * 1_000_000_000 / stream.rate);
                     let micros = start.elapsed().saturating_sub(due).as_micros() as u64;
                     outside += u64::from(latency.record(micros.max(1)).is_err());
+                    let second = &mut seconds[((place - stream.warm_up) / stream.rate) as usize];
+                    outside += u64::from(second.record(micros.max(1)).is_err());
                 }
             });
             side.check()?;
@@ -118,7 +145,7 @@ impl OpenLoop {
         generator.join().map_err(|_| anyhow!("the generator panicked"))??;
         ensure!(outside == 0, "{outside} latencies do not fit the histogram");
         let cpu = side.cpu()?.saturating_sub(cpu);
-        Ok(Passed { latency, cpu, backlog: backlog.unwrap_or(0), missing: total.saturating_sub(received) })
+        Ok(Passed { latency, seconds, cpu, backlog: backlog.unwrap_or(0), missing: total.saturating_sub(received) })
     }
 }
 
@@ -154,7 +181,8 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    fn from_beginning(brokers: &str, topic: &str, partitions: i32) -> Result<Self> {
+    /// Reads all that was ever written.
+    pub(crate) fn from_beginning(brokers: &str, topic: &str, partitions: i32) -> Result<Self> {
         Self::new(brokers, topic, partitions, |_, _| Ok(Offset::Beginning))
     }
 
@@ -195,12 +223,20 @@ impl Reader {
 
     /// Hands over the payloads of what has come, with their numbers.
     pub(crate) fn take(&mut self, each: &mut dyn FnMut(&[u8], u64)) {
-        self.consumer.poll(Duration::ZERO);
-        self.queue.take(Duration::from_millis(20), &mut |taken| {
-            let Taken::Record(record) = taken else { return };
+        self.take_records(&mut |record| {
             let Some(payload) = record.value else { return };
             if let Some(number) = number_of(payload) {
                 each(payload, number);
+            }
+        });
+    }
+
+    /// Hands over what has come.
+    pub(crate) fn take_records(&mut self, each: &mut dyn FnMut(&RawEvent<'_>)) {
+        self.consumer.poll(Duration::ZERO);
+        self.queue.take(Duration::from_millis(20), &mut |taken| {
+            if let Taken::Record(record) = taken {
+                each(&record);
             }
         });
     }

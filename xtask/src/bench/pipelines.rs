@@ -3,8 +3,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use faultline_crds::WorkerConfig;
 use serde_json::{Value, json};
 
 /// Which pipeline is measured.
@@ -41,6 +43,11 @@ impl Names {
         format!("{}.results", self.identity)
     }
 
+    /// Topic of the state.
+    pub(crate) fn state(&self) -> String {
+        format!("{}.state", self.identity)
+    }
+
     /// All output topics.
     pub(crate) fn outputs(&self) -> [String; 4] {
         ["results", "alerts", "dead-letter", "late"].map(|kind| format!("{}.{kind}", self.identity))
@@ -64,6 +71,27 @@ pub(crate) fn write(root: &Path, folder: &Path, variant: Variant, names: &Names)
         Variant::Threshold => fs::write(folder.join("models.yaml"), RULE).context("failed to write the model")?,
     }
     Ok(folder)
+}
+
+/// Lets a pipeline that was written remember so many amounts of each key, in place of 20: larger images. Returns what
+/// its workers get.
+pub(crate) fn remember(folder: &Path, amounts: u64) -> Result<Arc<WorkerConfig>> {
+    let path = folder.join("pipeline.yaml");
+    let mut pipeline = read(&path)?;
+    let features = pipeline["spec"]["features"].as_array_mut().context("the quickstart has no features")?;
+    let mean = features.iter_mut().find(|feature| feature["lastEvents"].is_number());
+    mean.context("the quickstart has no feature over the last events")?["lastEvents"] = json!(amounts);
+    let text = serde_yaml::to_string(&pipeline).context("failed to write the pipeline")?;
+    fs::write(&path, &text).context("failed to write the pipeline")?;
+
+    let models = folder.join("models.yaml");
+    let models = fs::read_to_string(&models).with_context(|| format!("failed to read {}", models.display()))?;
+    let refused = |problems: Vec<faultline_crds::Problem>| {
+        anyhow!("the pipeline is refused: {}", problems.iter().map(|p| format!("\n  {p}")).collect::<String>())
+    };
+    let folder = faultline_crds::read_text("pipeline.yaml", &format!("{text}\n---\n{models}")).map_err(refused)?;
+    let pipeline = folder.pipeline(None).map_err(|problem| refused(vec![problem]))?;
+    Ok(Arc::new(faultline_crds::resolve(pipeline, &folder.models).map_err(refused)?))
 }
 
 /// One rule on a feature of the quickstart. One payment in a few thousand is ten times the mean of the last twenty.

@@ -65,11 +65,16 @@ pub(crate) struct Side {
 impl Side {
     /// Starts `faultline worker`.
     pub(crate) fn product(pipeline: &Path, brokers: &str) -> Result<Self> {
+        Self::worker(pipeline, brokers, "log", &[])
+    }
+
+    /// Starts `faultline worker` with more arguments; its log is a file of this name in the pipeline's folder.
+    pub(crate) fn worker(pipeline: &Path, brokers: &str, log: &str, more: &[&str]) -> Result<Self> {
         let program = tree::target_folder().join("release").join("faultline");
         ensure!(program.exists(), "build it first: cargo build --release");
         let mut command = Command::new(program);
-        command.arg("worker").arg(pipeline).args(["--brokers", brokers]);
-        Self::spawn(command, &pipeline.join("log"))
+        command.arg("worker").arg(pipeline).args(["--brokers", brokers]).args(more);
+        Self::spawn(command, &pipeline.join(log))
     }
 
     /// Starts a yardstick.
@@ -106,12 +111,50 @@ impl Side {
         bail!("the process ended ({status}):\n{}", lines[lines.len().saturating_sub(20)..].join("\n"))
     }
 
+    /// The partitions that a worker with `--log-json` has brought back so far.
+    pub(crate) fn ready_shards(&self) -> Vec<ReadyShard> {
+        // A line that is being written is looked at again next time.
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        log.lines().filter_map(ready_shard).collect()
+    }
+
+    /// Asks it to end.
+    pub(crate) fn ask_to_end(&self) -> Result<()> {
+        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).context("failed to stop a process")
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Lets it end.
     pub(crate) fn stop(mut self) -> Result<()> {
-        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).context("failed to stop a process")?;
+        self.ask_to_end()?;
         self.child.wait().context("failed to wait for a process")?;
         Ok(())
     }
+}
+
+/// A partition that a worker has brought back.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ReadyShard {
+    /// When it said so, as text that sorts.
+    pub(crate) at: String,
+    pub(crate) partition: i32,
+    pub(crate) keys: u64,
+}
+
+fn ready_shard(line: &str) -> Option<ReadyShard> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    let fields = &line["fields"];
+    let is_ready = fields["message"] == "shard is ready";
+    let at = line["timestamp"].as_str()?.to_owned();
+    is_ready.then_some(ReadyShard {
+        at,
+        partition: fields["partition"].as_i64()? as i32,
+        keys: fields["keys"].as_u64()?,
+    })
 }
 
 impl Drop for Side {
@@ -294,6 +337,14 @@ mod tests {
     fn the_filler_has_the_size_that_was_asked_for() {
         assert_eq!((filler(0).len(), filler(250).len()), (0, 250));
         assert!(filler(300).starts_with(b"{\"eventId\":\"e-0\""));
+    }
+
+    #[test]
+    fn a_ready_shard_is_found_in_a_log() {
+        let line = r#"{"timestamp":"2026-11-22T20:00:00Z","fields":{"message":"shard is ready","partition":3,"keys":17},"target":"x"}"#;
+        let expected = ReadyShard { at: "2026-11-22T20:00:00Z".to_owned(), partition: 3, keys: 17 };
+        assert_eq!(ready_shard(line), Some(expected));
+        assert_eq!(ready_shard(r#"{"timestamp":"","fields":{"message":"stopped"}}"#), None);
     }
 
     #[test]
