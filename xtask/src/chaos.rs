@@ -57,6 +57,10 @@ const PROGRESS: Duration = Duration::from_secs(5);
 const STUCK: Duration = Duration::from_secs(60);
 /// The workers may take this long to leave.
 const LEAVE: Duration = Duration::from_secs(30);
+/// Tombstones go after this long, so that they do within a run …
+const GONE: Duration = Duration::from_secs(5);
+/// … and after this long where brokers are away meanwhile.
+const AWAY: Duration = Duration::from_secs(600);
 /// Transactions of dead workers are aborted by the brokers after 5 s, looked for every second.
 const HANGING: Duration = Duration::from_secs(20);
 
@@ -99,15 +103,15 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// What a build machine runs: two minutes of what today's worker has to stand. It keeps no state over restarts and
-    /// moves yet, so nothing in it takes a partition from its worker for good.
+    /// What a build machine runs: two minutes of everything that can happen to workers and their connections. Brokers are
+    /// stopped in longer runs, by hand.
     pub(crate) fn short() -> Self {
         Self {
             minutes: 2.0,
             seed: None,
             runs: 1,
             broken: None,
-            disturb: "cut,drop-answers,delay-answers,pause".parse().ok(),
+            disturb: "kill,kill-early,leave,join,hold,pause,cut,drop-answers,delay-answers".parse().ok(),
             faults: Vec::new(),
             workers: 3,
             partitions: 6,
@@ -337,6 +341,8 @@ fn binary(options: &Options, folder: &Path) -> Result<PathBuf> {
 
 /// Disturbs for so long, and says now and then how things are.
 fn disturb(world: &mut World<'_>, plan: &mut Plan, sending: &Sending, length: Duration) -> Result<()> {
+    // A broker that comes back later than that has missed deletions, and shows what was deleted once it leads.
+    let tombstones = if plan.stops_brokers() { AWAY } else { GONE };
     let began = Instant::now();
     let mut next = began + Duration::from_secs(5) + plan.pause();
     let mut told = began;
@@ -353,7 +359,7 @@ fn disturb(world: &mut World<'_>, plan: &mut Plan, sending: &Sending, length: Du
             told = Instant::now();
             let brokers = world.cluster.addresses();
             if !compacts && topics::partitions(&brokers, &world.state_topic).is_ok_and(|count| count > 0) {
-                compacts = topics::compact_often(&brokers, &world.state_topic).is_ok();
+                compacts = topics::compact_often(&brokers, &world.state_topic, tombstones).is_ok();
             }
             tell(world, sending.sent(), plan.counts().values().sum(), began);
         }

@@ -36,8 +36,9 @@ const STATE_SETTINGS: [(&str, &str); 5] = [
     ("segment.bytes", "67108864"),
     ("segment.ms", "600000"),
     ("min.cleanable.dirty.ratio", "0.2"),
-    // Longer than any recovery: one that began before a tombstone was written must still see it.
-    ("delete.retention.ms", "900000"),
+    // A recovery that began before a tombstone was written must still see it, and so must a replica whose broker was
+    // away: it would keep what was deleted, and show it once it leads.
+    ("delete.retention.ms", "86400000"),
 ];
 /// With so many replicas a write waits for two of them: it survives the loss of a broker, and of one more for reading.
 const SAFE_REPLICAS: usize = 3;

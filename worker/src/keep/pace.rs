@@ -6,7 +6,7 @@
 use crate::shard::Journal;
 
 /// A key waits on average for this share of the records that a replay may take.
-const AIM: f64 = 0.6;
+const AIM: f64 = 0.7;
 /// A marker tells at most so many seconds of the clock's history …
 const MOST_SECONDS: usize = 512;
 /// … and images of keys that have waited for half of them are written.

@@ -50,14 +50,16 @@ impl Left {
             let time = self.start_ms + id as i64;
             let value = json!({ "eventId": id, "timestamp": time, "userId": user, "amount": 1, "status": "ok", "merchant": merchant });
             let value = value.to_string();
-            send(&producer, BaseRecord::to(&self.names.input()).partition(0).key(user.as_str()).payload(value.as_bytes()));
+            send(
+                &producer,
+                BaseRecord::to(&self.names.input()).partition(0).key(user.as_str()).payload(value.as_bytes()),
+            );
         }
         producer.flush(Duration::from_secs(30)).unwrap();
     }
 
     fn start(&self, disagreement: Disagreement) -> Worker {
-        let options =
-            Options { brokers: Some(shared()), lanes: Some(1), disagreement, ..Options::default() };
+        let options = Options { brokers: Some(shared()), lanes: Some(1), disagreement, ..Options::default() };
         faultline_worker::start(Arc::clone(&self.config), options).unwrap()
     }
 

@@ -42,7 +42,7 @@ fn it_is_made_for_short_recoveries() {
         ("segment.bytes", "67108864"),
         ("segment.ms", "600000"),
         ("min.cleanable.dirty.ratio", "0.2"),
-        ("delete.retention.ms", "900000"),
+        ("delete.retention.ms", "86400000"),
         // The source's, with room for headers.
         ("max.message.bytes", "1114124"),
         // One broker: there is nobody to wait for.

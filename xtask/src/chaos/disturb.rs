@@ -155,6 +155,11 @@ impl Plan {
         !self.choice.0.is_empty()
     }
 
+    /// Whether a broker may be stopped.
+    pub(crate) fn stops_brokers(&self) -> bool {
+        [Kind::Broker, Kind::BrokerKill, Kind::Coordinator].into_iter().any(|kind| self.choice.contains(kind))
+    }
+
     /// How long it is quiet, from half a second to seven.
     pub(crate) fn pause(&mut self) -> Duration {
         self.between(500, 7_000)
