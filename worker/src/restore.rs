@@ -20,7 +20,7 @@ mod progress;
 mod rebuild;
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use faultline_crds::WorkerConfig;
 use faultline_crds::worker_config::StartFrom;
@@ -135,6 +135,24 @@ pub struct Recovery {
     pub disagreement: Disagreement,
     /// See [`Shard::trusting_record_times`].
     pub trusts_record_times: bool,
+    /// Where no state is kept: what the worker saw before its first commit.
+    pub first_look: Arc<OnceLock<FirstLook>>,
+}
+
+/// What a worker saw of group and source before it committed anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FirstLook {
+    /// No partition had an offset.
+    is_new: bool,
+    /// Partitions of the source.
+    partitions: i32,
+}
+
+impl FirstLook {
+    /// Whether a partition without an offset has come later than the others.
+    fn was_added(self, partition: i32) -> bool {
+        !self.is_new || partition >= self.partitions
+    }
 }
 
 /// A shard that can go on at its next offset.
@@ -271,7 +289,7 @@ impl Recovery {
     ) -> Result<Recovered, RestoreError> {
         let was_added = match self.durable {
             true => was_added(past, partition, partitions, cancelled)?,
-            false => !past.group_is_new(cancelled)?,
+            false => self.first_look(past, partitions, cancelled)?.was_added(partition),
         };
         let from = if was_added { StartFrom::Earliest } else { self.config.source.start_from };
         let offset = match from {
@@ -289,6 +307,19 @@ impl Recovery {
             info!(partition, offset, ?from, "first start");
         }
         Ok(Recovered { shard: self.cold(partition, offset), first: true })
+    }
+
+    fn first_look(
+        &self,
+        past: &mut dyn Past,
+        partitions: i32,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<FirstLook, RestoreError> {
+        if let Some(look) = self.first_look.get() {
+            return Ok(*look);
+        }
+        let look = FirstLook { is_new: past.group_is_new(cancelled)?, partitions };
+        Ok(*self.first_look.get_or_init(|| look))
     }
 
     /// Deletes the state, the marker first: if that is cut short, the next start asks again.
@@ -374,4 +405,16 @@ fn trust(found: &mut Found, committed: Option<i64>) {
 fn disagree(found: &Found, committed: Option<i64>) -> Option<(i64, Option<i64>)> {
     let marker = found.marker.as_ref().map(|marker| marker.next_offset);
     committed.filter(|committed| Some(*committed) != marker).map(|committed| (committed, marker))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_new_if_the_group_had_others_or_the_source_had_fewer() {
+        let first = FirstLook { is_new: true, partitions: 6 };
+        assert_eq!([0, 5, 6].map(|partition| first.was_added(partition)), [false, false, true]);
+        assert!(FirstLook { is_new: false, partitions: 6 }.was_added(2));
+    }
 }

@@ -318,6 +318,7 @@ impl Running {
             durable: self.is_durable(),
             disagreement: self.options.disagreement,
             trusts_record_times: matches!(self.options.clock, ClockKind::Records { .. }),
+            first_look: Arc::default(),
         };
         let (owned, stop) = (Arc::clone(ownership), Arc::clone(&self.stop));
         let is_current = move |partition, epoch| {
