@@ -5,6 +5,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use faultline_crds::Problem;
+use faultline_worker::chain;
 
 /// Exit code of wrong usage and wrong configuration: `EX_USAGE` of sysexits.h.
 pub(crate) const USAGE: u8 = 64;
@@ -49,18 +50,4 @@ impl fmt::Display for Failure {
         let (Self::Usage(text) | Self::Failed(text)) = self;
         f.write_str(text)
     }
-}
-
-/// An error and what it came from, in one line. A source that its error already tells is not repeated.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let words = source.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        next = source.source();
-    }
-    text
 }

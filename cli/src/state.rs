@@ -16,6 +16,7 @@ use faultline_crds::WorkerConfig;
 use faultline_crds::worker_config::Guarantee;
 use faultline_worker::adapters::kafka_client::client_config;
 use faultline_worker::adapters::kafka_past::{KafkaPast, PastConfig, state_topic};
+use faultline_worker::chain;
 use faultline_worker::restore::inspect::{self, KeyView, PartitionView};
 use faultline_worker::restore::{RestoreError, owner};
 use rdkafka::ClientConfig;
@@ -23,7 +24,7 @@ use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 
 use crate::arguments::OutputFormat;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::kafka::{self, CLIENT_ID};
 use crate::pipeline;
 use crate::signals::Stop;

@@ -20,14 +20,14 @@ use std::sync::Arc;
 
 use faultline_worker::adapters::development_broker::DevelopmentBroker;
 use faultline_worker::adapters::kafka_client::client_config;
-use faultline_worker::{ClockKind, Disagreement, Options};
+use faultline_worker::{ClockKind, Disagreement, Options, chain};
 use rdkafka::ClientConfig;
 
 use self::input::{Input, Wanted};
 use self::session::{Accounting, Session};
 use self::view::View;
 use crate::arguments::OutputFormat;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::generate::StreamArguments;
 use crate::kafka::{self, Found, SOURCE_PARTITIONS};
 use crate::logging;

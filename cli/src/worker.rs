@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use faultline_worker::{ClockKind, Disagreement, Options};
+use faultline_worker::{ClockKind, Disagreement, Options, chain};
 use tracing::info;
 
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::signals::Stop;
 use crate::{logging, pipeline};
 

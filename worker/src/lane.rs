@@ -222,8 +222,8 @@ impl<S: Source, F> Lane<S, F> {
         // Shards of a lane are replayed one after the other; a part is left for the measure's errors.
         let replay = replay * BELIEVED / self.shards.len().max(1) as f64;
         for (partition, held) in &mut self.shards {
-            let wrote = self.outputs.records().iter().any(|record| record.partition == *partition);
-            if held.has_moved() || wrote || held.shard.introduces() || (all && held.shard.is_dirty()) {
+            let changed = held.is_in(&self.outputs) || held.shard.introduces();
+            if changed || (all && held.shard.is_dirty()) {
                 let folded = (held.shard.next_offset() - held.committed).max(0) as u64;
                 let hurry = all || held.is_nearly_lost(self.board.first_offset(*partition));
                 let pace = Pace { replay, folded, most_bytes: MOST_IMAGE_BYTES, hurry };
@@ -278,10 +278,10 @@ impl<S: Source, F> Lane<S, F> {
 
     /// What the open tick holds: shards that moved, or wrote something without moving.
     fn shares(&mut self) -> Vec<Share> {
-        let wrote = self.outputs.records();
+        let outputs = &self.outputs;
         self.shards
             .iter_mut()
-            .filter(|(partition, held)| held.has_moved() || wrote.iter().any(|record| record.partition == **partition))
+            .filter(|(_, held)| held.is_in(outputs))
             .map(|(partition, held)| {
                 let start = held.committed;
                 held.committed = held.shard.next_offset();
@@ -301,6 +301,12 @@ impl<S: Source, F> Lane<S, F> {
 impl Held {
     fn has_moved(&self) -> bool {
         self.shard.next_offset() > self.committed
+    }
+
+    /// Whether the open tick holds something of it: it moved, or wrote something without moving.
+    fn is_in(&self, outputs: &Outputs) -> bool {
+        let partition = self.shard.partition();
+        self.has_moved() || outputs.records().iter().any(|record| record.partition == partition)
     }
 
     /// Whether the source is about to lose what a replay would need.

@@ -33,6 +33,7 @@ pub mod outputs;
 pub mod ports;
 pub mod past;
 mod backoff;
+mod chain;
 
 pub mod status;
 mod metrics;
@@ -40,6 +41,7 @@ mod metrics;
 pub mod adapters;
 
 pub use adapters::development_broker::{DevelopmentBroker, PARTITION_BYTES};
+pub use chain::chain;
 pub use restore::Disagreement;
 pub use status::Status;
 pub use worker::{ClockKind, Options, StartError, StopError, Worker, start};

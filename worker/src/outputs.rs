@@ -170,20 +170,6 @@ impl Outputs {
         });
     }
 
-    /// Adds a record of state; no value is a tombstone.
-    pub fn push_state(&mut self, partition: i32, key: Span, value: Option<Span>) {
-        self.push(Output {
-            topic: Topic::State,
-            partition,
-            offset: -1,
-            record_time_ms: -1,
-            key: Some(key),
-            value,
-            traceparent: None,
-            rejection: None,
-        });
-    }
-
     /// Drops everything that belongs to a partition (it was taken away before the commit).
     pub fn forget_partition(&mut self, partition: i32) {
         self.records.retain(|record| record.partition != partition);

@@ -94,6 +94,17 @@ pub struct StateRecord<'a> {
     pub value: Option<&'a [u8]>,
 }
 
+/// Goes on after a success; keeps an error and breaks off: for what is handed over while it is read.
+pub(crate) fn go_on<E>(result: Result<(), E>, failed: &mut Option<E>) -> ControlFlow<()> {
+    match result {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => {
+            *failed = Some(error);
+            ControlFlow::Break(())
+        }
+    }
+}
+
 /// Why the past could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum PastError {

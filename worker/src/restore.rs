@@ -19,7 +19,6 @@ pub mod inspect;
 mod progress;
 mod rebuild;
 
-use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
 use faultline_crds::WorkerConfig;
@@ -28,7 +27,7 @@ use faultline_numerics::image::ImageError;
 use tracing::{info, warn};
 
 use crate::faults::{Promise, is_broken, point};
-use crate::past::{Past, PastError};
+use crate::past::{Past, PastError, go_on};
 use crate::pipeline::Scratch;
 use crate::shard::Shard;
 use crate::state::{Marker, RecordKey};
@@ -113,6 +112,7 @@ impl RestoreError {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
+            Self::Past(PastError::Cancelled) => "Cancelled",
             Self::Past(_) => "StateNotRead",
             Self::Unreadable(_) | Self::Rebuild(_) => "StateUnreadable",
             Self::Foreign { .. } => "StateOwnedByAnother",
@@ -254,13 +254,7 @@ impl Recovery {
             past.read_source(partition, range.clone(), cancelled, &mut |raw| {
                 progress.at(raw.offset);
                 point("restore-record");
-                match rebuild.replay(raw, &mut scratch) {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(error) => {
-                        failed = Some(error);
-                        ControlFlow::Break(())
-                    }
-                }
+                go_on(rebuild.replay(raw, &mut scratch), &mut failed)
             })?;
         }
         if let Some(error) = failed {
@@ -376,14 +370,8 @@ fn look(
     point("restore-state");
     let mut found = Found::default();
     let mut failed = None;
-    past.read_state(partition, cancelled, &mut |at, end| progress.reading(at, end), &mut |record| match found
-        .take_in(record.key, record.value)
-    {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(error) => {
-            failed = Some(error);
-            ControlFlow::Break(())
-        }
+    past.read_state(partition, cancelled, &mut |at, end| progress.reading(at, end), &mut |record| {
+        go_on(found.take_in(record.key, record.value), &mut failed)
     })?;
     match failed {
         Some(error) => Err(RestoreError::Unreadable(error)),

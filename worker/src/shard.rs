@@ -99,7 +99,7 @@ impl Shard {
     /// The same shard, whose changes are noted for the state topic.
     #[must_use]
     pub fn keeping_state(mut self) -> Self {
-        self.journal = Journal::keeping(true);
+        self.journal = Journal::keeping();
         self
     }
 

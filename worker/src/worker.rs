@@ -27,6 +27,7 @@ use crate::adapters::kafka_past::{KafkaPast, PastConfig, state_topic};
 use crate::adapters::kafka_sink::{Guarantee, KafkaSink, SinkConfig};
 use crate::adapters::kafka_topics::{KafkaTopics, Layout};
 use crate::backoff::Backoff;
+use crate::chain::chain;
 use crate::clock::{Clock, RecordsClock, WallClock};
 use crate::commit::Committer;
 use crate::control::Control;
@@ -348,8 +349,7 @@ impl Running {
                     return Some(layout);
                 }
                 Err(error) => {
-                    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-                    self.board.problem("topics", "TopicsNotReady", &format!("{error}{cause}; trying again"));
+                    self.board.problem("topics", "TopicsNotReady", &format!("{}; trying again", chain(&error)));
                 }
             }
             let until = Instant::now() + backoff.next_pause();
@@ -466,17 +466,6 @@ impl Running {
         };
         (lane, committer)
     }
-}
-
-/// An error and its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Tells this process from any other worker of the pipeline.

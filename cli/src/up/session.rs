@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use faultline_crds::WorkerConfig;
 use faultline_worker::status::Status;
-use faultline_worker::{Options, Worker};
+use faultline_worker::{Options, Worker, chain};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
@@ -18,7 +18,7 @@ use super::gate::Gate;
 use super::input::Input;
 use super::summary::Summary;
 use super::view::{Progress, View};
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::kafka::REQUEST;
 use crate::kafka::producer::{ProduceError, Producer};
 use crate::replay::BadRow;

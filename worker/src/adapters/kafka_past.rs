@@ -23,7 +23,7 @@ use std::time::Instant;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
-use self::reading::Reading;
+use self::reading::{Reading, Tail};
 use self::requests::{Committed, Isolation, Requests};
 use self::takeover::Takeover;
 use crate::faults::{Promise, is_broken};
@@ -164,29 +164,13 @@ impl Past for KafkaPast {
     ) -> Result<Option<Vec<u8>>, PastError> {
         let Self { requests, state, .. } = self;
         let held = requests.range(state, partition, Isolation::Committed, cancelled)?;
-        for look_back in LOOK_BACK {
-            let start = held.end.saturating_sub(look_back).max(held.start);
-            let mut newest = None;
-            let reading = Reading {
-                settings: &requests.reader(Isolation::Committed),
-                topic: state,
-                partition,
-                range: start..held.end,
-                cancelled,
-                moved: &mut |_| {},
-                stuck: &mut |_| Ok(()),
-            };
-            reading.run(&mut |raw: &RawEvent<'_>| {
-                if raw.key == Some(key) {
-                    newest = raw.value.map(<[u8]>::to_vec);
-                }
-                ControlFlow::Continue(())
-            })?;
-            if newest.is_some() || start == held.start {
-                return Ok(newest);
+        let settings = &requests.reader(Isolation::Committed);
+        let from = held.end;
+        Tail { settings, topic: state, partition, held, from, cancelled }.newest(LOOK_BACK, &mut |raw, newest| {
+            if raw.key == Some(key) {
+                *newest = raw.value.map(<[u8]>::to_vec);
             }
-        }
-        Ok(None)
+        })
     }
 
     fn delete_state(

@@ -9,10 +9,11 @@ use tracing::info;
 
 use super::{Progress, Recovered, Recovery, RestoreError};
 use crate::backoff::Backoff;
+use crate::chain::chain;
 use crate::ownership::{Epoch, lock};
-use crate::past::{Past, PastError};
+use crate::past::Past;
 use crate::shard::Shard;
-use crate::status::Board;
+use crate::status::{Board, restore_topic};
 
 /// A shard that cannot be brought back is tried again after this long first …
 const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -86,14 +87,14 @@ impl Crew {
             match self.restore(past, &job, &cancelled) {
                 Ok(start) => {
                     self.board.restored(job.partition);
-                    self.board.clear(&topic(job.partition));
+                    self.board.clear(&restore_topic(job.partition));
                     // The control thread may be gone already; then nobody reads anyway.
                     let _ = ready.send(start);
                 }
                 Err(_) if cancelled() => self.board.restored(job.partition),
                 Err((reason, message)) => {
                     let message = format!("partition {} waits: {message}; trying again", job.partition);
-                    self.board.problem(&topic(job.partition), reason, &message);
+                    self.board.problem(&restore_topic(job.partition), reason, &message);
                     job.not_before = Instant::now() + job.backoff.next_pause();
                     lock(&self.jobs).push_back(job);
                 }
@@ -137,20 +138,7 @@ impl Crew {
     }
 }
 
-fn topic(partition: i32) -> String {
-    format!("restore {partition}")
-}
-
-/// An error as people read it, with its causes.
+/// An error's reason, and the error as people read it.
 fn told(error: RestoreError) -> (&'static str, String) {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    match error {
-        RestoreError::Past(PastError::Cancelled) => ("Cancelled", text),
-        error => (error.reason(), text),
-    }
+    (error.reason(), chain(&error))
 }

@@ -3,7 +3,7 @@
 //! It works beside running workers if the [`Past`] names no owner of an open transaction: then nobody is fenced. What they
 //! commit meanwhile may or may not be seen, but always whole ticks.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 
 use faultline_crds::WorkerConfig;
 use faultline_features::HeldState;
@@ -12,7 +12,7 @@ use faultline_numerics::image::{ImageError, Reader};
 use super::{Found, Progress, RebuildError, RestoreError, look};
 use crate::decide::Incident;
 use crate::emit::maturity_name;
-use crate::past::Past;
+use crate::past::{Past, go_on};
 use crate::shard::split_image;
 use crate::state::{FOLD_VERSION, Marker, RecordKey, read_decision, read_ids};
 
@@ -228,13 +228,7 @@ pub fn key(
             Some(RecordKey::Marker) => true,
             _ => false,
         };
-        match if is_wanted { found.take_in(record.key, record.value) } else { Ok(()) } {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
+        go_on(if is_wanted { found.take_in(record.key, record.value) } else { Ok(()) }, &mut failed)
     })?;
     if let Some(error) = failed {
         return Err(RestoreError::Unreadable(error));

@@ -70,9 +70,9 @@ pub(crate) struct Tombstone {
 }
 
 impl Journal {
-    /// Notes nothing from now on if `on` is false.
-    pub(crate) fn keeping(on: bool) -> Self {
-        Self { on, introduces: on, ..Self::default() }
+    /// A journal that notes what changes; the default notes nothing.
+    pub(crate) fn keeping() -> Self {
+        Self { on: true, introduces: true, ..Self::default() }
     }
 
     pub(crate) fn is_on(&self) -> bool {

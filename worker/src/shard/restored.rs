@@ -24,7 +24,7 @@ impl Shard {
     /// The shard as it was at L, without keys.
     pub(crate) fn at_low_water(config: Arc<WorkerConfig>, partition: i32, marker: &Marker) -> Self {
         let mut shard = Self::new(config, partition, marker.start_offset);
-        shard.journal = Journal::keeping(true);
+        shard.journal = Journal::keeping();
         shard.journal.begin_replay();
         shard.next_offset = marker.low_water.offset;
         shard.records = marker.low_water.records;

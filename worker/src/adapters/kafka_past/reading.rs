@@ -120,3 +120,47 @@ impl Reading<'_> {
         }
     }
 }
+
+/// The end of a partition, for what is written again and again.
+pub(super) struct Tail<'a> {
+    pub(super) settings: &'a ClientConfig,
+    pub(super) topic: &'a str,
+    pub(super) partition: i32,
+    /// The offsets that the partition holds.
+    pub(super) held: Range<i64>,
+    /// Looked back from here.
+    pub(super) from: i64,
+    pub(super) cancelled: &'a dyn Fn() -> bool,
+}
+
+impl Tail<'_> {
+    /// What `pick` makes of the last records, reading from so many offsets before [`from`](Self::from), then from further
+    /// back as long as nothing was found.
+    pub(super) fn newest<T>(
+        &self,
+        look_backs: [i64; 3],
+        pick: &mut dyn FnMut(&RawEvent<'_>, &mut Option<T>),
+    ) -> Result<Option<T>, PastError> {
+        for look_back in look_backs {
+            let start = self.from.saturating_sub(look_back).max(self.held.start);
+            let mut found = None;
+            let reading = Reading {
+                settings: self.settings,
+                topic: self.topic,
+                partition: self.partition,
+                range: start..self.held.end,
+                cancelled: self.cancelled,
+                moved: &mut |_| {},
+                stuck: &mut |_| Ok(()),
+            };
+            reading.run(&mut |raw| {
+                pick(raw, &mut found);
+                ControlFlow::Continue(())
+            })?;
+            if found.is_some() || start == self.held.start {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+}

@@ -4,7 +4,6 @@
 //! makes the broker abort what is open under it, and fences whoever still uses it.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -13,7 +12,7 @@ use rdkafka::producer::{BaseProducer, Producer};
 use tracing::{info, warn};
 
 use super::OwnerOf;
-use super::reading::Reading;
+use super::reading::Tail;
 use super::requests::{Isolation, LastWords, Requests};
 use crate::adapters::kafka_sink::TRANSACTION_TIMEOUT_MS;
 use crate::past::PastError;
@@ -95,28 +94,14 @@ impl Takeover {
     ) -> Result<Option<String>, PastError> {
         let held = requests.range(&self.topic, partition, Isolation::Uncommitted, cancelled)?;
         let stable = requests.range(&self.topic, partition, Isolation::Committed, cancelled)?.end;
-        for look_back in LOOK_BACK {
-            let start = (stable - look_back).max(held.start);
-            let mut found = None;
-            let reading = Reading {
-                settings: &requests.reader(Isolation::Uncommitted),
-                topic: &self.topic,
-                partition,
-                range: start..held.end,
-                cancelled,
-                moved: &mut |_| {},
-                stuck: &mut |_| Ok(()),
-            };
-            reading.run(&mut |raw| {
-                let owner = (self.owner_of)(raw.key.unwrap_or_default(), raw.value);
-                found = owner.filter(|id| !self.tried.contains(&(partition, id.clone()))).or_else(|| found.take());
-                ControlFlow::Continue(())
-            })?;
-            if found.is_some() || start == held.start {
-                return Ok(found);
+        let settings = &requests.reader(Isolation::Uncommitted);
+        let tail = Tail { settings, topic: &self.topic, partition, held, from: stable, cancelled };
+        tail.newest(LOOK_BACK, &mut |raw, found| {
+            let owner = (self.owner_of)(raw.key.unwrap_or_default(), raw.value);
+            if let Some(owner) = owner.filter(|id| !self.tried.contains(&(partition, id.clone()))) {
+                *found = Some(owner);
             }
-        }
-        Ok(None)
+        })
     }
 
     fn fence(&self, owner: &str, cancelled: &dyn Fn() -> bool) -> Result<Result<(), KafkaError>, PastError> {

@@ -1,0 +1,334 @@
+//! The board that every thread of a worker writes on.
+//!
+//! Counts appear here after the commit that made them true, never before.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use hdrhistogram::Histogram;
+use tracing::{error, info, warn};
+
+use super::evictions::Evictions;
+use super::{PartitionState, PartitionStatus, Phase, Problem, ShardReport, Status, calibration, quantiles};
+use crate::outcome::{Class, Tally};
+use crate::outputs::Outputs;
+use crate::ownership::lock;
+use crate::restore::Stage;
+
+/// A lane's thread or the control thread that has not turned for this long is not alive.
+pub const TURN_LIMIT: Duration = Duration::from_secs(30);
+/// One and the same trouble is logged again only after this long.
+const REPEAT: Duration = Duration::from_secs(30);
+/// Longest latency that is told apart.
+const HOUR_MS: u64 = 3_600_000;
+
+/// What the threads write on.
+#[derive(Debug)]
+pub struct Board {
+    identity: String,
+    state: Mutex<State>,
+    // Milliseconds since `started` of the last turn: the control thread, then each lane's fold and commit threads.
+    turns: Vec<AtomicU64>,
+    started: Instant,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    totals: Tally,
+    dropped: u64,
+    evictions: Evictions,
+    shards: BTreeMap<i32, ShardReport>,
+    restoring: BTreeMap<i32, Stage>,
+    starts: BTreeMap<i32, i64>,
+    ends: BTreeMap<i32, i64>,
+    problems: BTreeMap<String, (Problem, Instant)>,
+    latency: Histogram<u64>,
+    commits: Histogram<u64>,
+    pace: Pace,
+}
+
+#[derive(Debug)]
+struct Pace {
+    at: Instant,
+    records: u64,
+    per_second: f64,
+}
+
+impl Board {
+    /// An empty board for a worker with this many lanes.
+    #[must_use]
+    pub fn new(identity: &str, lanes: usize) -> Self {
+        // Bounds 1 to an hour, two digits: valid for the histogram, so the fallback is never taken.
+        let histogram = |digits| Histogram::new_with_bounds(1, HOUR_MS, digits).unwrap_or_else(|_| unreachable!());
+        Self {
+            identity: identity.to_owned(),
+            state: Mutex::new(State {
+                phase: Phase::Starting,
+                totals: Tally::default(),
+                dropped: 0,
+                evictions: Evictions::new(),
+                shards: BTreeMap::new(),
+                restoring: BTreeMap::new(),
+                starts: BTreeMap::new(),
+                ends: BTreeMap::new(),
+                problems: BTreeMap::new(),
+                latency: histogram(2),
+                commits: histogram(2),
+                pace: Pace { at: Instant::now(), records: 0, per_second: 0.0 },
+            }),
+            turns: (0..=2 * lanes).map(|_| AtomicU64::new(0)).collect(),
+            started: Instant::now(),
+        }
+    }
+
+    /// The control thread is alive.
+    pub fn control_turned(&self) {
+        self.turned(0);
+    }
+
+    /// A lane's fold thread is alive: it completed a turn, or waits with open eyes.
+    pub fn fold_turned(&self, lane: usize) {
+        self.turned(2 * lane + 1);
+    }
+
+    /// A lane's commit thread is alive: likewise.
+    pub fn commit_turned(&self, lane: usize) {
+        self.turned(2 * lane + 2);
+    }
+
+    fn turned(&self, thread: usize) {
+        self.turns[thread].store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// The longest time for which one of the threads has not turned.
+    #[must_use]
+    pub fn longest_silence(&self) -> Duration {
+        let oldest = self.turns.iter().map(|turn| turn.load(Ordering::Relaxed)).min().unwrap_or(0);
+        self.started.elapsed().saturating_sub(Duration::from_millis(oldest))
+    }
+
+    /// A new phase of the worker's life.
+    pub fn enter(&self, phase: Phase) {
+        lock(&self.state).phase = phase;
+    }
+
+    /// A tick became visible.
+    pub fn committed(&self, outputs: &Outputs, shards: Vec<ShardReport>, took: Duration) {
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+        let mut state = lock(&self.state);
+        outputs.tallies().values().for_each(|tally| state.totals.add(tally));
+        for created in &outputs.created_ms {
+            state.latency.saturating_record((now_ms - created).max(1) as u64);
+        }
+        if !outputs.tallies().is_empty() {
+            state.commits.saturating_record(took.as_millis().max(1) as u64);
+        }
+        shards.into_iter().for_each(|report| state.take(report));
+    }
+
+    /// Records that nobody waits for any more.
+    pub fn dropped(&self, count: u64) {
+        lock(&self.state).dropped += count;
+    }
+
+    /// A partition is being brought back.
+    pub fn restoring(&self, partition: i32, stage: Stage) {
+        lock(&self.state).restoring.insert(partition, stage);
+    }
+
+    /// A partition has been brought back, or nobody tries any more.
+    pub fn restored(&self, partition: i32) {
+        lock(&self.state).restoring.remove(&partition);
+    }
+
+    /// A partition was taken over.
+    pub fn shard(&self, report: ShardReport) {
+        lock(&self.state).take(report);
+    }
+
+    /// Partitions that are not ours any more.
+    pub fn forget_partitions(&self, partitions: &[i32]) {
+        let mut state = lock(&self.state);
+        for partition in partitions {
+            state.shards.remove(partition);
+            state.restoring.remove(partition);
+            state.problems.remove(&restore_topic(*partition));
+            state.ends.remove(partition);
+            state.problems.remove(&partition_topic(*partition));
+        }
+    }
+
+    /// The first offset that the source still holds, as far as known.
+    #[must_use]
+    pub fn first_offset(&self, partition: i32) -> Option<i64> {
+        lock(&self.state).starts.get(&partition).copied()
+    }
+
+    /// The ends of partitions, and the rate since the last call.
+    pub fn ends(&self, starts: BTreeMap<i32, i64>, ends: BTreeMap<i32, i64>) {
+        let mut state = lock(&self.state);
+        (state.starts, state.ends) = (starts, ends);
+        let (records, elapsed) = (state.totals.records(), state.pace.at.elapsed().as_secs_f64());
+        if elapsed > 0.5 {
+            let now = (records - state.pace.records) as f64 / elapsed;
+            let per_second = if state.pace.per_second > 0.0 { 0.5 * state.pace.per_second + 0.5 * now } else { now };
+            state.pace = Pace { at: Instant::now(), records, per_second };
+        }
+    }
+
+    /// Something that is wrong until it is [cleared](Board::clear); logged once, and again when it lasts.
+    pub fn problem(&self, topic: &str, reason: &str, message: &str) {
+        let mut state = lock(&self.state);
+        let problem = Problem { reason: reason.to_owned(), message: message.to_owned() };
+        let known = state.problems.get(topic).is_some_and(|(old, at)| old.reason == reason && at.elapsed() < REPEAT);
+        if known {
+            return;
+        }
+        state.problems.insert(topic.to_owned(), (problem, Instant::now()));
+        drop(state);
+        warn!(reason, "{message}");
+    }
+
+    /// It is well again.
+    pub fn clear(&self, topic: &str) {
+        if lock(&self.state).problems.remove(topic).is_some() {
+            info!(topic, "back to normal");
+        }
+    }
+
+    /// A partition stopped; someone must act.
+    pub fn stalled(&self, partition: i32, reason: &str, message: &str) {
+        let problem = Problem { reason: reason.to_owned(), message: message.to_owned() };
+        let old = lock(&self.state).problems.insert(partition_topic(partition), (problem.clone(), Instant::now()));
+        if old.is_none_or(|(old, _)| old != problem) {
+            error!(partition, reason, "{message}");
+        }
+    }
+
+    /// A partition goes on.
+    pub fn resumed(&self, partition: i32) {
+        self.clear(&partition_topic(partition));
+    }
+
+    /// The client library reports trouble with the brokers; it reconnects by itself.
+    pub fn broker_trouble(&self, error: &str, reason: &str) {
+        self.problem("broker", "BrokerUnavailable", &format!("{error}: {reason}; trying again, nothing is lost"));
+    }
+
+    /// What the board says now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let silence = self.longest_silence();
+        let state = lock(&self.state);
+        let mut partitions: Vec<PartitionStatus> = state.shards.values().map(|report| report.status.clone()).collect();
+        for partition in &mut partitions {
+            let end = state.ends.get(&partition.partition);
+            partition.lag = end.map(|end| (end - partition.next_offset).max(0) as u64);
+            // Ticks that were folded before the partition stopped become visible after it: they do not say.
+            if state.problems.contains_key(&partition_topic(partition.partition)) {
+                partition.state = PartitionState::Stalled;
+            }
+        }
+        let running =
+            state.restoring.is_empty() && partitions.iter().all(|partition| partition.state == PartitionState::Running);
+        Status {
+            identity: self.identity.clone(),
+            phase: state.phase,
+            available: state.phase == Phase::Running && running && silence < TURN_LIMIT,
+            dead_letters: Class::ALL.iter().zip(state.totals.by_class).map(|(c, n)| (c.name(), n)).collect(),
+            outcomes: state.totals.clone(),
+            lag: partitions.iter().filter_map(|partition| partition.lag).reduce(|a, b| a + b),
+            events_per_second: state.pace.per_second,
+            latency_ms: quantiles(&state.latency),
+            commit_ms: quantiles(&state.commits),
+            watermark_ms: partitions.iter().filter_map(|partition| partition.watermark_ms).min(),
+            keys: partitions.iter().map(|partition| partition.keys).sum(),
+            evicted_keys: state.evictions.total(),
+            state_bytes: partitions.iter().map(|partition| partition.state_bytes).sum(),
+            dropped: state.dropped,
+            calibration: calibration(state.shards.values().flat_map(|report| &report.calibration)),
+            partitions,
+            warming_up: state.restoring.clone(),
+            problems: state.problems.values().map(|(problem, _)| problem.clone()).collect(),
+        }
+    }
+
+    /// Copies of the histograms: latency and commits, milliseconds.
+    #[must_use]
+    pub fn histograms(&self) -> (Histogram<u64>, Histogram<u64>) {
+        let state = lock(&self.state);
+        (state.latency.clone(), state.commits.clone())
+    }
+}
+
+impl State {
+    /// Takes what a lane says of a shard. One that has started again has counted nothing yet.
+    fn take(&mut self, report: ShardReport) {
+        let partition = report.status.partition;
+        let before = self.shards.get(&partition).map_or(0, |old| old.status.evicted_keys);
+        let evicted = report.status.evicted_keys.saturating_sub(before);
+        self.shards.insert(partition, report);
+        if let Some(message) = self.evictions.count(evicted, Instant::now()) {
+            warn!(partition, "{message}");
+        }
+    }
+}
+
+/// Under which trouble with bringing a partition back is told.
+pub(crate) fn restore_topic(partition: i32) -> String {
+    format!("restore {partition}")
+}
+
+fn partition_topic(partition: i32) -> String {
+    format!("partition {partition}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_thread_turns_for_itself() {
+        let board = Board::new("default.p", 2);
+        let turns: [&dyn Fn(); 5] = [
+            &|| board.control_turned(),
+            &|| board.fold_turned(0),
+            &|| board.commit_turned(0),
+            &|| board.fold_turned(1),
+            &|| board.commit_turned(1),
+        ];
+        board.turns.iter().for_each(|turn| turn.store(u64::MAX, Ordering::Relaxed));
+        let unseen = || board.turns.iter().filter(|turn| turn.load(Ordering::Relaxed) == u64::MAX).count();
+        for (index, turn) in turns.into_iter().enumerate() {
+            turn();
+            assert_eq!(unseen(), 4 - index, "one thread does not hide that another one hangs");
+        }
+    }
+
+    #[test]
+    fn a_tick_that_becomes_visible_late_does_not_hide_that_its_partition_stopped() {
+        let board = Board::new("default.p", 1);
+        let report = || ShardReport {
+            status: PartitionStatus {
+                partition: 3,
+                state: PartitionState::Running,
+                next_offset: 8,
+                lag: None,
+                watermark_ms: None,
+                evicted_keys: 0,
+                replay: 0,
+                keys: 0,
+                state_bytes: 0,
+            },
+            calibration: Vec::new(),
+        };
+        board.stalled(3, "Trip", "stopped before offset 8");
+        board.committed(&Outputs::new(), vec![report()], Duration::ZERO);
+        assert_eq!(board.status().partitions[0].state, PartitionState::Stalled);
+        board.resumed(3);
+        assert_eq!(board.status().partitions[0].state, PartitionState::Running);
+    }
+}
