@@ -2,7 +2,8 @@
 //! Compiled in with the feature `faults` only; without it each call is nothing.
 //!
 //! `FAULTLINE_FAULTS="commit=kill@3;restore-state=stall:2000"` arms points: `kill` (the process aborts), `stall:MILLISECONDS`
-//! (the thread waits), `error` (the call fails); `@N`: at the N-th passing, else at the first.
+//! (the thread waits), `stop` (the process is held, until somebody lets it go on), `error` (the call fails); `@N`: at the N-th
+//! passing, else at the first.
 //! `FAULTLINE_BREAK=decisions-dropped` breaks one promise.
 
 /// The promises that can be broken, to show that the harness notices.
@@ -18,7 +19,7 @@ pub(crate) enum Promise {
     OffsetGuard,
     /// State is read to the high watermark; broken: to the last stable offset, and not compared.
     HighWatermark,
-    /// A tick is committed only under the assignment that it was read under; broken: under any.
+    /// A tick is committed only under the assignment that it was read under; broken: under any, or none.
     FencePerEpoch,
 }
 
@@ -52,7 +53,7 @@ mod armed {
             let Some(before) = at.parse::<u64>().ok().and_then(|at| at.checked_sub(1)) else { return false };
             let action = match action.split_once(':') {
                 Some(("stall", millis)) => format!("1*sleep({millis})"),
-                None if matches!(action, "kill" | "error") => format!("1*return({action})"),
+                None if matches!(action, "kill" | "stop" | "error") => format!("1*return({action})"),
                 _ => return false,
             };
             let first = if before > 0 { format!("{before}*off->") } else { String::new() };
@@ -63,11 +64,24 @@ mod armed {
 
     /// A fault point; true: the call is to fail.
     pub(crate) fn point(name: &'static str) -> bool {
-        fail::eval(name, |argument| match argument.as_deref() {
-            Some("kill") => std::process::abort(),
-            _ => true,
+        fail::eval(name, |argument| {
+            warn!(point = name, "a fault point is passed");
+            match argument.as_deref() {
+                Some("kill") => std::process::abort(),
+                Some("stop") => hold(),
+                _ => return true,
+            }
+            false
         })
         .unwrap_or(false)
+    }
+
+    /// Returns when the process is let go on.
+    fn hold() {
+        let process = std::process::id().to_string();
+        if let Err(error) = std::process::Command::new("kill").args(["-STOP", &process]).status() {
+            warn!(%error, "failed to hold the process");
+        }
     }
 
     /// Whether this promise is broken.

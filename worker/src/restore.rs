@@ -385,7 +385,10 @@ fn trust(found: &mut Found, committed: Option<i64>) {
         let by = committed - marker.next_offset;
         marker.next_offset = committed;
         marker.records = marker.records.saturating_add_signed(by);
-        marker.low_water.offset = marker.low_water.offset.min(committed);
+        if committed < marker.low_water.offset {
+            // Nothing to replay, and no count that would give it away.
+            (marker.low_water.offset, marker.low_water.records) = (committed, marker.records);
+        }
     }
 }
 

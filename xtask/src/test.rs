@@ -1,6 +1,6 @@
 //! Runs every test of the workspace against real services: starts them, tells the tests where they are, prints the
 //! summary line of each suite, stops them. A service that cannot be had fails the run. A run of everything ends with two
-//! minutes of `cargo xtask chaos`.
+//! minutes of `cargo xtask chaos`, with a visit to every fault point, and with the builds that are broken on purpose.
 
 mod summary;
 
@@ -57,6 +57,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.is_everything() {
         println!("\ntwo minutes of disturbances (cargo xtask chaos)");
         chaos::run(&chaos::Options::short())?;
+        println!("\nevery fault point (cargo xtask chaos --fault-points one)");
+        chaos::run(&chaos::Options::points())?;
+        println!("\nthe harness can fail (cargo xtask chaos --broken all)");
+        chaos::run(&chaos::Options::broken())?;
     }
     Ok(())
 }

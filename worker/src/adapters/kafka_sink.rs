@@ -235,6 +235,8 @@ impl KafkaSink {
             fault("committed")?;
             return self.commit_offsets(positions).map_err(|e| Broken::before(&e));
         }
+        let nobody = is_broken(Promise::FencePerEpoch).then(|| GroupMetadata::of_nobody(&self.config.group)).flatten();
+        let fence = nobody.as_ref().unwrap_or(fence);
         retry(cancelled, || native::send_offsets(producer, &offsets, fence, SLICE))?;
         fault("commit")?;
         native::commit(producer, COMMIT).map_err(Broken::commit)?;

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -72,7 +72,7 @@ impl Crew {
         self.started += 1;
         let number = self.started;
         let Recipe { binary, pipeline, brokers, environment } = &self.recipe;
-        let log = pipeline.join(format!("worker-{number}.log"));
+        let log = log_of(pipeline, number);
         let file = File::create(&log).with_context(|| format!("failed to create {}", log.display()))?;
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let mut command = cluster::bound(&binary.to_string_lossy());
@@ -87,7 +87,22 @@ impl Crew {
         Ok(number)
     }
 
-    /// Numbers of the workers of a standing.
+    /// Whether a worker, there or not, has said something.
+    pub(crate) fn has_said(&self, number: usize, what: &str) -> bool {
+        fs::read_to_string(log_of(&self.recipe.pipeline, number)).is_ok_and(|log| log.contains(what))
+    }
+
+    /// The first line of each worker, there or not, that contains one of these words.
+    pub(crate) fn lines_with(&self, words: &[&str]) -> Vec<String> {
+        let line_of = |number| {
+            let log = fs::read_to_string(log_of(&self.recipe.pipeline, number)).ok()?;
+            let line = log.lines().find(|line| words.iter().any(|word| line.contains(word)))?;
+            Some(format!("worker {number} said: {line}"))
+        };
+        (1..=self.started).filter_map(line_of).collect()
+    }
+
+    /// Numbers of the workers of a standing, the one that has been there for longest first.
     pub(crate) fn of(&self, standing: Standing) -> Vec<usize> {
         self.members.iter().filter(|worker| worker.standing == standing).map(|worker| worker.number).collect()
     }
@@ -193,7 +208,11 @@ fn status(address: SocketAddr) -> Option<serde_json::Value> {
     serde_json::from_slice(&answer[body..]).ok()
 }
 
-fn last_words(log: &std::path::Path) -> String {
+fn log_of(pipeline: &Path, number: usize) -> PathBuf {
+    pipeline.join(format!("worker-{number}.log"))
+}
+
+fn last_words(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned()
 }

@@ -15,14 +15,29 @@ use crate::services::kafka::cluster::{BROKERS, Cluster, offsets_partition};
 
 /// Beyond the workers' session timeout of 10 s.
 const HELD_MS: (u64, u64) = (11_000, 14_000);
+/// How long a worker is held that stops itself, beyond its session too.
+const HELD_ITSELF: Duration = Duration::from_secs(12);
+/// What a worker logs when it comes to a fault point.
+const PASSED: &str = "a fault point is passed";
+/// A worker that has not come to it after this long is helped by a rebalance, again and again: longer than the session of
+/// a worker that has died, which the group waits for …
+const HELP: Duration = Duration::from_secs(13);
+/// … and after this long the point cannot be reached.
+const UNREACHED: Duration = Duration::from_secs(90);
+/// How often the harness looks.
+const TURN: Duration = Duration::from_millis(20);
 /// A group of nobody: the brokers take this long at most to notice, plus the time in which a worker ends.
 const EMPTY: Duration = Duration::from_secs(40);
 /// A broker that was restarted is in sync again within seconds.
 const WHOLE: Duration = Duration::from_secs(120);
 /// How long workers may look at an offset that was moved.
 const MOVED: Duration = Duration::from_secs(10);
-/// How long a transaction of somebody else stays open before and after the workers were killed.
+/// What a worker logs when it has brought a partition back.
+const READY: &str = "shard is ready";
+/// How long a transaction of somebody else is open before the workers are killed …
 const FOREIGN: Duration = Duration::from_secs(3);
+/// … and for how long, at most, while others take their place: beyond the session of the killed ones, which they wait for.
+const FOREIGN_STILL: Duration = Duration::from_secs(16);
 
 /// The stage of one run.
 pub(crate) struct World<'a> {
@@ -35,9 +50,10 @@ pub(crate) struct World<'a> {
     pub(crate) state_topic: String,
     /// Workers there should be.
     pub(crate) workers: usize,
-    pub(crate) faults: &'a [String],
     pub(crate) interrupted: &'a dyn Fn() -> Result<()>,
     agenda: Vec<(Instant, Action)>,
+    /// Workers that were started with a fault point: they are not replaced when they have ended.
+    armed: Vec<usize>,
     /// A broker is away, or its replicas are not in sync yet: no other may go.
     broker_away: bool,
     began: Instant,
@@ -68,7 +84,7 @@ impl<'a> World<'a> {
         proxies: &'a [Proxy],
         crew: Crew,
         (group, identity): (&'a Group, &'a str),
-        (workers, faults): (usize, &'a [String]),
+        workers: usize,
         interrupted: &'a dyn Fn() -> Result<()>,
     ) -> Self {
         Self {
@@ -79,7 +95,7 @@ impl<'a> World<'a> {
             identity,
             state_topic: format!("{identity}.state"),
             workers,
-            faults,
+            armed: Vec::new(),
             interrupted,
             agenda: Vec::new(),
             broker_away: false,
@@ -93,7 +109,8 @@ impl<'a> World<'a> {
         (0..self.workers).try_for_each(|_| self.crew.start(None).map(drop))
     }
 
-    fn log(&self, what: &str) {
+    /// Says what happens, with the time.
+    pub(crate) fn log(&self, what: &str) {
         println!("{:7.1} s  {what}", self.began.elapsed().as_secs_f64());
     }
 
@@ -101,11 +118,47 @@ impl<'a> World<'a> {
         self.agenda.push((Instant::now() + after, action));
     }
 
+    /// Starts one more worker, with a fault point armed, and waits until it has come to it. How long that took; `None` if it
+    /// did not.
+    pub(crate) fn visit(&mut self, fault: &str) -> Result<Option<Duration>> {
+        if self.crew.of(Standing::Working).len() > self.workers {
+            self.rebalance(None)?;
+        }
+        let number = self.crew.start(Some(fault))?;
+        self.armed.push(number);
+        let (began, mut helped) = (Instant::now(), Instant::now());
+        while began.elapsed() < UNREACHED {
+            self.turn()?;
+            if self.crew.has_said(number, PASSED) {
+                if fault.contains("=stop") {
+                    self.crew.tell(number, Signal::SIGSTOP)?;
+                    self.later(HELD_ITSELF, Action::Continue(number));
+                }
+                return Ok(Some(began.elapsed()));
+            }
+            if helped.elapsed() > HELP {
+                helped = Instant::now();
+                self.rebalance(Some(number))?;
+            }
+            std::thread::park_timeout(TURN);
+        }
+        Ok(None)
+    }
+
+    /// Lets another worker join, or the one leave that has been there for longest, if there are enough beside this one.
+    fn rebalance(&mut self, beside: Option<usize>) -> Result<()> {
+        let working = self.crew.of(Standing::Working);
+        match working.iter().find(|number| beside != Some(**number)) {
+            Some(eldest) if working.len() > self.workers => self.crew.tell(*eldest, Signal::SIGTERM),
+            _ => self.crew.start(None).map(drop),
+        }
+    }
+
     /// Does one disturbance; nothing if there is nobody to disturb.
     pub(crate) fn disturb(&mut self, kind: Kind, plan: &mut Plan) -> Result<()> {
         let working = self.crew.of(Standing::Working);
         let done = match kind {
-            Kind::Kill | Kind::KillEarly | Kind::Leave | Kind::Hold | Kind::Pause | Kind::Fault => {
+            Kind::Kill | Kind::KillEarly | Kind::Leave | Kind::Hold | Kind::Pause => {
                 let Some(number) = plan.one_of(&working) else { return Ok(()) };
                 self.disturb_worker(kind, number, plan)?
             }
@@ -138,6 +191,13 @@ impl<'a> World<'a> {
                 self.later(lasting, Action::Pass);
                 format!("answers to EndTxn and TxnOffsetCommit are {word} for {} ms", lasting.as_millis())
             }
+            Kind::HoldItself => {
+                let fault = format!("tick=stop@{}", 1 + plan.random.below(40));
+                match self.visit(&fault)? {
+                    Some(_) => format!("a worker is held before it writes ({fault}), for {} s", HELD_ITSELF.as_secs()),
+                    None => format!("no worker came to {fault}"),
+                }
+            }
             Kind::OffsetMoved => self.move_an_offset(plan)?,
             Kind::OpenTransaction => match self.kill_all_behind_an_open_transaction()? {
                 Some(done) => done,
@@ -162,12 +222,6 @@ impl<'a> World<'a> {
                 self.crew.tell(number, Signal::SIGTERM)?;
                 self.later(plan.between(0, 8_000), Action::StartWorker);
                 format!("worker {number} leaves")
-            }
-            Kind::Fault => {
-                let faults = plan.one_of(&self.faults.iter().collect::<Vec<_>>()).cloned();
-                self.crew.kill(number);
-                let next = self.crew.start(faults.as_deref())?;
-                format!("worker {number} is killed, worker {next} starts with {}", faults.as_deref().unwrap_or("-"))
             }
             Kind::KillEarly => {
                 self.crew.kill(number);
@@ -254,7 +308,7 @@ impl<'a> World<'a> {
     /// As a cluster would: a worker that ends by itself is started again.
     fn look_after(&mut self, ended: &Ended) -> Result<()> {
         let Ended { number, asked, status, last_words } = ended;
-        if *asked && status.success() {
+        if (*asked && status.success()) || self.armed.contains(number) {
             return Ok(());
         }
         self.ended_badly += 1;
@@ -383,7 +437,13 @@ impl<'a> World<'a> {
             self.crew.kill(number);
         }
         self.start_all()?;
-        self.wait(FOREIGN)?;
+        let next = self.crew.of(Standing::Working);
+        let began = Instant::now();
+        // Who reads the state whole, reads until the transaction is aborted.
+        while began.elapsed() < FOREIGN_STILL && !next.iter().any(|number| self.crew.has_said(*number, READY)) {
+            self.turn()?;
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
         producer.abort_transaction(call).context("failed to end a foreign transaction")?;
         Ok(Some(format!("all workers were killed {} s into a foreign transaction on the state", FOREIGN.as_secs())))
     }

@@ -1,0 +1,149 @@
+//! The worker's fault points, visited one after the other: a worker with one of them armed joins, comes to it, and dies
+//! there, is held there or has a call fail; then the next one joins. The others work on, and take over what it leaves.
+
+use anyhow::Result;
+use clap::ValueEnum;
+use faultline_numerics::random::Random;
+
+use super::verify::Report;
+use super::world::World;
+
+/// How many faults in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Depth {
+    /// Each point once
+    One,
+    /// Every point after every other
+    Two,
+}
+
+/// A place in the worker, and what happens there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Point {
+    name: &'static str,
+    action: &'static str,
+    /// It happens at one of so many passings.
+    passings: u64,
+}
+
+const fn kill(name: &'static str, passings: u64) -> Point {
+    Point { name, action: "kill", passings }
+}
+
+const fn error(name: &'static str, passings: u64) -> Point {
+    Point { name, action: "error", passings }
+}
+
+/// The worker is held beyond its session, then goes on.
+const fn hold(name: &'static str, passings: u64) -> Point {
+    Point { name, action: "stop", passings }
+}
+
+/// All of them: recovery, in its order; a tick, in its order; a revocation.
+const POINTS: [Point; 23] = [
+    kill("restore-committed", 2),
+    kill("restore-state", 2),
+    kill("restore-source", 2),
+    kill("restore-replay", 1),
+    kill("restore-record", 100),
+    kill("restore-finished", 2),
+    kill("keep", 40),
+    kill("image", 3),
+    kill("tick", 40),
+    kill("begin", 40),
+    kill("send", 40),
+    kill("drain", 40),
+    kill("offsets", 40),
+    kill("commit", 40),
+    kill("committed", 40),
+    kill("revoke", 1),
+    hold("tick", 40),
+    error("begin", 40),
+    error("send", 40),
+    error("drain", 40),
+    error("offsets", 40),
+    error("commit", 40),
+    error("committed", 40),
+];
+
+/// Visits every point; those that were not reached are told. Returns what happened, in a few words.
+pub(crate) fn visit_all(world: &mut World<'_>, depth: Depth, seed: u64, report: &mut Report) -> Result<String> {
+    let mut random = Random::seeded(seed ^ 0x0070_6f69_6e74_7300);
+    let tour = tour(depth, &mut random);
+    for (number, point) in tour.iter().enumerate() {
+        let at = 1 + random.below(point.passings);
+        let fault = format!("{}={}@{at}", point.name, point.action);
+        match world.visit(&fault)? {
+            Some(took) => {
+                world.log(&format!("{} of {}: {fault} after {} ms", number + 1, tour.len(), took.as_millis()))
+            }
+            None => report.tell(format!("no worker came to {fault}")),
+        }
+    }
+    Ok(format!("fault points {}", tour.len()))
+}
+
+/// An order in which each point comes once, or in which every two of them, a point and itself too, come in a row.
+fn tour(depth: Depth, random: &mut Random) -> Vec<Point> {
+    let mut points = POINTS.to_vec();
+    for last in (1..points.len()).rev() {
+        points.swap(last, random.below(last as u64 + 1) as usize);
+    }
+    if depth == Depth::One {
+        return points;
+    }
+    // A de Bruijn sequence of order two: every point, twice before each that follows it in the list but once.
+    let mut tour = Vec::with_capacity(points.len() * points.len() + 1);
+    for (at, first) in points.iter().enumerate() {
+        tour.push(*first);
+        points[at + 1..].iter().for_each(|second| tour.extend([*first, *second]));
+    }
+    tour.push(points[0]);
+    tour
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeSet, HashSet};
+    use std::path::Path;
+
+    use super::*;
+    use crate::tree;
+
+    #[test]
+    fn one_deep_comes_to_each_point_once() {
+        let tour = tour(Depth::One, &mut Random::seeded(3));
+        assert_eq!((tour.len(), tour.iter().collect::<HashSet<_>>().len()), (POINTS.len(), POINTS.len()));
+    }
+
+    #[test]
+    fn two_deep_comes_to_every_pair_once() {
+        let tour = tour(Depth::Two, &mut Random::seeded(3));
+        let pairs: HashSet<_> = tour.windows(2).collect();
+        assert_eq!((tour.len() - 1, pairs.len()), (POINTS.len().pow(2), POINTS.len().pow(2)));
+    }
+
+    /// Names of the points in the sources of a folder.
+    fn points_in(folder: &Path, names: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                points_in(&path, names);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for call in ["point(\"", "fault(\""] {
+                let found = text.split(call).skip(1).filter_map(|rest| rest.split('"').next());
+                names.extend(found.map(str::to_owned));
+            }
+        }
+    }
+
+    #[test]
+    fn every_fault_point_of_the_worker_is_visited() {
+        let mut names = BTreeSet::new();
+        points_in(&tree::root().join("worker/src"), &mut names);
+        let visited: BTreeSet<String> = POINTS.iter().map(|point| point.name.to_owned()).collect();
+        assert_eq!(names, visited);
+    }
+}
