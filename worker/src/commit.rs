@@ -46,16 +46,13 @@ pub(crate) struct Committer<K: Sink> {
 
 /// Commits tick after tick until the fold thread has ended.
 pub(crate) fn run<K: Sink>(mut committer: Committer<K>) {
-    let Committer { index, sink, ownership, board, stopping, .. } = &mut committer;
-    sink.prepare(&|| {
-        board.commit_turned(*index);
-        stopping.load(Ordering::Relaxed) || !ownership.snapshot().draining.is_empty()
-    });
+    committer.prepare();
     loop {
         committer.board.commit_turned(committer.index);
         match committer.fold.take(IDLE) {
             Ok(Some(tick)) => commit(&mut committer, tick),
-            Ok(None) => {}
+            // A transaction that was given up may still be open, and holds up whoever reads the state, ourselves too.
+            Ok(None) => committer.prepare(),
             Err(Gone) => return,
         }
     }
@@ -170,6 +167,15 @@ fn acknowledged<K: Sink>(committer: &Committer<K>, tick: &mut Tick, began: Insta
 }
 
 impl<K: Sink> Committer<K> {
+    /// Has the sink ready, unless something else has to be done first.
+    fn prepare(&mut self) {
+        let Self { index, sink, ownership, board, stopping, .. } = self;
+        sink.prepare(&|| {
+            board.commit_turned(*index);
+            stopping.load(Ordering::Relaxed) || !ownership.snapshot().draining.is_empty()
+        });
+    }
+
     /// Takes shards out of a tick and says so: the open tick must not hold anything of them either.
     fn lose(&self, tick: &mut Tick, partitions: Vec<i32>) {
         for partition in partitions {

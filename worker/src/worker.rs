@@ -23,7 +23,7 @@ use crate::adapters::http_status::{Server, ServerError};
 use crate::adapters::kafka_client::{ClientError, client_config};
 use crate::adapters::kafka_group::{GroupConsumer, GroupContext};
 use crate::adapters::kafka_native::{GroupMetadata, LaneQueue};
-use crate::adapters::kafka_past::{KafkaPast, PastConfig, state_topic};
+use crate::adapters::kafka_past::{KafkaPast, PastConfig, owner_by_marker, state_topic};
 use crate::adapters::kafka_sink::{Guarantee, KafkaSink, SinkConfig};
 use crate::adapters::kafka_topics::{KafkaTopics, Layout};
 use crate::backoff::Backoff;
@@ -39,7 +39,6 @@ use crate::outputs::Outputs;
 use crate::ownership::{Mail, Ownership, lock};
 use crate::pipeline::Scratch;
 use crate::restore::{self, Crew, Disagreement, Recovery};
-use crate::state;
 use crate::status::{Board, Phase, Status};
 use crate::tick;
 
@@ -303,7 +302,7 @@ impl Running {
             group: self.config.identity.clone(),
             source: self.config.source.topic.clone(),
             state: state_topic(&self.config.identity),
-            owner_of: Box::new(state::writer_of),
+            owner_of: owner_by_marker(self.own_transactions()),
         }
     }
 
@@ -403,8 +402,13 @@ impl Running {
         settings
     }
 
+    /// How the transactional ids of this process begin, and no other's.
+    fn own_transactions(&self) -> String {
+        format!("{}.{}.", self.config.identity, self.instance)
+    }
+
     fn transactional_id(&self, lane: usize) -> String {
-        format!("{}.{}.{lane}", self.config.identity, self.instance)
+        format!("{}{lane}", self.own_transactions())
     }
 
     fn sink_config(&self, lane: usize, layout: &Arc<RwLock<Layout>>) -> SinkConfig {

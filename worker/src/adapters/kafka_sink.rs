@@ -278,6 +278,9 @@ impl Sink for KafkaSink {
     type Fence = Arc<GroupMetadata>;
 
     fn prepare(&mut self, cancelled: &dyn Fn() -> bool) {
+        if self.producer.is_some() {
+            return;
+        }
         // Finding the coordinator and getting a producer id takes up to a second.
         match self.connect(cancelled) {
             Ok(ready) => self.producer = Some(ready),
