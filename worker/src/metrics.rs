@@ -165,7 +165,7 @@ mod tests {
     use super::*;
     use crate::outcome::Outcome;
     use crate::outputs::Outputs;
-    use crate::status::{PartitionState, PartitionStatus, ShardReport};
+    use crate::status::ShardReport;
 
     #[test]
     fn a_scrape_holds_outcomes_and_cumulative_buckets() {
@@ -190,19 +190,10 @@ mod tests {
     #[test]
     fn evicted_keys_are_told_per_partition_and_never_counted_back() {
         let board = Arc::new(Board::new("shop.card-payments", 1));
-        let report = |partition, evicted_keys| ShardReport {
-            status: PartitionStatus {
-                partition,
-                state: PartitionState::Running,
-                next_offset: 0,
-                lag: None,
-                watermark_ms: None,
-                keys: 31,
-                evicted_keys,
-                state_bytes: 0,
-                replay: 0,
-            },
-            calibration: Vec::new(),
+        let report = |partition, evicted_keys| {
+            let mut report = ShardReport::of(partition);
+            report.status.evicted_keys = evicted_keys;
+            report
         };
         // Partition 0 goes on, is given up, comes back and starts again, all by its own count.
         board.committed(&Outputs::new(), vec![report(0, 2), report(1, 3)], Duration::ZERO);

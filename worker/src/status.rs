@@ -141,6 +141,25 @@ pub struct ShardReport {
     pub calibration: Vec<Rate>,
 }
 
+#[cfg(test)]
+impl ShardReport {
+    /// A shard that has seen nothing.
+    pub(crate) fn of(partition: i32) -> Self {
+        let status = PartitionStatus {
+            partition,
+            state: PartitionState::Running,
+            next_offset: 0,
+            lag: None,
+            watermark_ms: None,
+            keys: 0,
+            evicted_keys: 0,
+            state_bytes: 0,
+            replay: 0,
+        };
+        Self { status, calibration: Vec::new() }
+    }
+}
+
 /// How often a model's events reached a severity's surprise in one shard.
 #[derive(Debug, Clone)]
 pub struct Rate {

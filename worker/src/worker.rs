@@ -440,6 +440,7 @@ impl Running {
         let committer = Committer {
             index,
             sink,
+            durable: self.is_durable(),
             ownership: Arc::clone(ownership),
             board: Arc::clone(&self.board),
             fold,

@@ -311,22 +311,8 @@ mod tests {
     #[test]
     fn a_tick_that_becomes_visible_late_does_not_hide_that_its_partition_stopped() {
         let board = Board::new("default.p", 1);
-        let report = || ShardReport {
-            status: PartitionStatus {
-                partition: 3,
-                state: PartitionState::Running,
-                next_offset: 8,
-                lag: None,
-                watermark_ms: None,
-                evicted_keys: 0,
-                replay: 0,
-                keys: 0,
-                state_bytes: 0,
-            },
-            calibration: Vec::new(),
-        };
         board.stalled(3, "Trip", "stopped before offset 8");
-        board.committed(&Outputs::new(), vec![report()], Duration::ZERO);
+        board.committed(&Outputs::new(), vec![ShardReport::of(3)], Duration::ZERO);
         assert_eq!(board.status().partitions[0].state, PartitionState::Stalled);
         board.resumed(3);
         assert_eq!(board.status().partitions[0].state, PartitionState::Running);

@@ -240,6 +240,7 @@ pub(super) fn halves(stage: &Arc<Stage>) -> (Lane<ScriptedSource, u32>, Committe
     let committer = Committer {
         index: 0,
         sink: ScriptedSink(Arc::clone(stage)),
+        durable: false,
         ownership: Arc::clone(&ownership),
         board: Arc::clone(&board),
         fold,
