@@ -50,7 +50,7 @@ pub struct Status {
     pub calibration: BTreeMap<String, BTreeMap<&'static str, f64>>,
     /// The owned partitions that are read, or would be if they did not stand still.
     pub partitions: Vec<PartitionStatus>,
-    /// The owned partitions that are being brought back, and how far that is.
+    /// The owned partitions that are not read yet, and how far that is.
     pub warming_up: BTreeMap<i32, Stage>,
     /// What is wrong now, one sentence each.
     pub problems: Vec<Problem>,

@@ -125,6 +125,7 @@ impl GroupContext {
 
     fn assigned(&self, consumer: &GroupConsumer, list: &TopicPartitionList) {
         let partitions = partitions(list);
+        self.board.assigned(&partitions);
         let mut paused = TopicPartitionList::new();
         for partition in &partitions {
             self.forward(consumer, *partition);

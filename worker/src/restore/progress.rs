@@ -11,12 +11,17 @@ const OFTEN: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stage {
-    /// What is being done: `reading state` or `replaying`.
+    /// What is being done: `waiting`, `reading state` or `replaying`.
     pub doing: &'static str,
     /// Share of it that is done, percent.
     pub percent: u8,
     /// Seconds left, if it goes on as it has.
     pub seconds_left: Option<u64>,
+}
+
+impl Stage {
+    /// The partition was assigned, and waits for its committed offset, for another partition, or for its lane.
+    pub const WAITING: Self = Self { doing: "waiting", percent: 0, seconds_left: None };
 }
 
 /// Tells somebody how far a restoration is, now and then.

@@ -2,7 +2,7 @@
 //!
 //! Counts appear here after the commit that made them true, never before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -41,6 +41,8 @@ struct State {
     dropped: u64,
     evictions: Evictions,
     shards: BTreeMap<i32, ShardReport>,
+    // Assigned, and not taken over by a lane yet.
+    waiting: BTreeSet<i32>,
     restoring: BTreeMap<i32, Stage>,
     starts: BTreeMap<i32, i64>,
     ends: BTreeMap<i32, i64>,
@@ -71,6 +73,7 @@ impl Board {
                 dropped: 0,
                 evictions: Evictions::new(),
                 shards: BTreeMap::new(),
+                waiting: BTreeSet::new(),
                 restoring: BTreeMap::new(),
                 starts: BTreeMap::new(),
                 ends: BTreeMap::new(),
@@ -134,6 +137,16 @@ impl Board {
         lock(&self.state).dropped += count;
     }
 
+    /// Partitions that are ours from now on; each is read once a lane has [taken it over](Board::shard).
+    pub fn assigned(&self, partitions: &[i32]) {
+        let mut state = lock(&self.state);
+        for partition in partitions {
+            state.waiting.insert(*partition);
+            // What is shown of an assignment before this one.
+            state.shards.remove(partition);
+        }
+    }
+
     /// A partition is being brought back.
     pub fn restoring(&self, partition: i32, stage: Stage) {
         lock(&self.state).restoring.insert(partition, stage);
@@ -144,9 +157,11 @@ impl Board {
         lock(&self.state).restoring.remove(&partition);
     }
 
-    /// A partition was taken over.
+    /// A partition was taken over by its lane.
     pub fn shard(&self, report: ShardReport) {
-        lock(&self.state).take(report);
+        let mut state = lock(&self.state);
+        state.waiting.remove(&report.status.partition);
+        state.take(report);
     }
 
     /// Partitions that are not ours any more.
@@ -154,6 +169,7 @@ impl Board {
         let mut state = lock(&self.state);
         for partition in partitions {
             state.shards.remove(partition);
+            state.waiting.remove(partition);
             state.restoring.remove(partition);
             state.problems.remove(&restore_topic(*partition));
             state.ends.remove(partition);
@@ -232,8 +248,11 @@ impl Board {
                 partition.state = PartitionState::Stalled;
             }
         }
+        let mut warming_up: BTreeMap<i32, Stage> =
+            state.waiting.iter().map(|partition| (*partition, Stage::WAITING)).collect();
+        warming_up.extend(&state.restoring);
         let running =
-            state.restoring.is_empty() && partitions.iter().all(|partition| partition.state == PartitionState::Running);
+            warming_up.is_empty() && partitions.iter().all(|partition| partition.state == PartitionState::Running);
         Status {
             identity: self.identity.clone(),
             phase: state.phase,
@@ -251,7 +270,7 @@ impl Board {
             dropped: state.dropped,
             calibration: calibration(state.shards.values().flat_map(|report| &report.calibration)),
             partitions,
-            warming_up: state.restoring.clone(),
+            warming_up,
             problems: state.problems.values().map(|(problem, _)| problem.clone()).collect(),
         }
     }
@@ -316,5 +335,32 @@ mod tests {
         assert_eq!(board.status().partitions[0].state, PartitionState::Stalled);
         board.resumed(3);
         assert_eq!(board.status().partitions[0].state, PartitionState::Running);
+    }
+
+    #[test]
+    fn a_worker_is_available_only_once_every_owned_partition_is_taken_over() {
+        let board = Board::new("default.p", 1);
+        board.enter(Phase::Running);
+        let seen = || {
+            let status = board.status();
+            let doing: Vec<_> = status.warming_up.iter().map(|(partition, stage)| (*partition, stage.doing)).collect();
+            (status.available, doing)
+        };
+        board.assigned(&[0, 3]);
+        assert_eq!(seen(), (false, vec![(0, "waiting"), (3, "waiting")]));
+        board.shard(ShardReport::of(0));
+        board.restoring(3, Stage { doing: "replaying", ..Stage::WAITING });
+        assert_eq!(seen(), (false, vec![(3, "replaying")]));
+        board.restored(3);
+        assert_eq!(seen(), (false, vec![(3, "waiting")]), "brought back, and not with its lane yet");
+        board.shard(ShardReport::of(3));
+        assert_eq!(seen(), (true, vec![]));
+
+        board.assigned(&[3]);
+        // A tick of the former assignment becomes visible late.
+        board.committed(&Outputs::new(), vec![ShardReport::of(3)], Duration::ZERO);
+        assert_eq!(seen(), (false, vec![(3, "waiting")]), "started again");
+        board.forget_partitions(&[3]);
+        assert_eq!(seen(), (true, vec![]));
     }
 }
