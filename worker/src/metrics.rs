@@ -95,6 +95,7 @@ impl Collector for BoardCollector {
                 ConstGauge::new(*ratio).encode(calibration.encode_family(&labels)?)?;
             }
         }
+        recovery(&mut encoder, &status)?;
         histogram(
             &mut encoder,
             "faultline_worker_end_to_end_latency",
@@ -132,6 +133,21 @@ fn dead_letters(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> Result<
 fn family_of_counters(mut family: MetricEncoder<'_>, label: &str, counts: &[(&str, u64)]) -> Result<(), Error> {
     for (value, count) in counts {
         ConstCounter::new(*count).encode(family.encode_family(&[(label, *value)])?)?;
+    }
+    Ok(())
+}
+
+fn recovery(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> Result<(), Error> {
+    let help = "What bringing a partition back would take: reading its state, as last time, and replaying records";
+    let name = "faultline_worker_predicted_recovery";
+    let mut family = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
+    for partition in &status.partitions {
+        let number = partition.partition.to_string();
+        let parts = [("read", partition.read_seconds), ("replay", Some(partition.replay_seconds))];
+        for (part, seconds) in parts.into_iter().filter_map(|(part, seconds)| Some((part, seconds?))) {
+            let labels = [("partition", number.as_str()), ("part", part)];
+            ConstGauge::new(seconds).encode(family.encode_family(&labels)?)?;
+        }
     }
     Ok(())
 }
@@ -208,5 +224,28 @@ mod tests {
         assert_eq!((evicted, &status["evictedKeys"]), (vec![&0.into(), &3.into()], &8.into()));
         let text = scrape(&board).expect("a string takes it");
         assert!(text.contains("faultline_worker_keys_evicted_total 8"), "{text}");
+    }
+
+    #[test]
+    fn the_predicted_recovery_is_told_per_partition_and_part() {
+        let board = Arc::new(Board::new("shop.card-payments", 1));
+        let report = |partition, replay_seconds| {
+            let mut report = ShardReport::of(partition);
+            report.status.replay_seconds = replay_seconds;
+            report
+        };
+        board.committed(&Outputs::new(), vec![report(0, 0.5), report(7, 2.0)], Duration::ZERO);
+        board.state_read(7, Duration::from_millis(250));
+        let text = scrape(&board).expect("a string takes it");
+        let lines: Vec<&str> =
+            text.lines().filter(|line| line.starts_with("faultline_worker_predicted_recovery")).collect();
+        let expected = [
+            "faultline_worker_predicted_recovery_seconds{partition=\"0\",part=\"replay\"} 0.5",
+            "faultline_worker_predicted_recovery_seconds{partition=\"7\",part=\"read\"} 0.25",
+            "faultline_worker_predicted_recovery_seconds{partition=\"7\",part=\"replay\"} 2.0",
+        ];
+        assert_eq!(lines, expected, "{text}");
+        board.forget_partitions(&[7]);
+        assert!(!scrape(&board).expect("a string takes it").contains("partition=\"7\""));
     }
 }

@@ -112,6 +112,10 @@ pub struct PartitionStatus {
     pub state_bytes: u64,
     /// Records that a restart would have to replay.
     pub replay: u64,
+    /// How long that takes, as fast as this worker folds, seconds.
+    pub replay_seconds: f64,
+    /// How long reading its state took when this worker brought it back, seconds; `None`: there was none to read.
+    pub read_seconds: Option<f64>,
 }
 
 /// Whether a partition is read.
@@ -155,6 +159,8 @@ impl ShardReport {
             evicted_keys: 0,
             state_bytes: 0,
             replay: 0,
+            replay_seconds: 0.0,
+            read_seconds: None,
         };
         Self { status, calibration: Vec::new() }
     }

@@ -38,6 +38,7 @@ use crate::lane::{self, Lane};
 use crate::outputs::Outputs;
 use crate::ownership::{Mail, Ownership, lock};
 use crate::pipeline::Scratch;
+use crate::replay_time::ReplayTime;
 use crate::restore::{self, Crew, Disagreement, Recovery};
 use crate::status::{Board, Phase, Status};
 use crate::tick;
@@ -463,6 +464,7 @@ impl Running {
             outputs: Outputs::new(),
             keeper: Keeper::new(&self.transactional_id(index), &self.owner(), partitions),
             fold_rate: FoldRate::default(),
+            replay_time: ReplayTime::default(),
             commits,
             handed_over: Instant::now(),
             records: 0,

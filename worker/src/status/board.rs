@@ -44,6 +44,7 @@ struct State {
     // Assigned, and not taken over by a lane yet.
     waiting: BTreeSet<i32>,
     restoring: BTreeMap<i32, Stage>,
+    reads: BTreeMap<i32, Duration>,
     starts: BTreeMap<i32, i64>,
     ends: BTreeMap<i32, i64>,
     problems: BTreeMap<String, (Problem, Instant)>,
@@ -75,6 +76,7 @@ impl Board {
                 shards: BTreeMap::new(),
                 waiting: BTreeSet::new(),
                 restoring: BTreeMap::new(),
+                reads: BTreeMap::new(),
                 starts: BTreeMap::new(),
                 ends: BTreeMap::new(),
                 problems: BTreeMap::new(),
@@ -157,6 +159,26 @@ impl Board {
         lock(&self.state).restoring.remove(&partition);
     }
 
+    /// The state of a partition was read.
+    pub(crate) fn state_read(&self, partition: i32, took: Duration) {
+        lock(&self.state).reads.insert(partition, took);
+    }
+
+    /// A lane's partitions would be replayed for longer than `delivery.maxRecoveryTime`, and that lasts.
+    pub(crate) fn replay_exceeds(&self, lane: usize, seconds: f64, most: f64) {
+        let message = format!(
+            "after a crash the partitions of lane {lane} would be replayed for about {seconds:.0} s, longer than \
+             delivery.maxRecoveryTime ({most:.0} s): keys change faster than their images are written; \
+             spread the partitions over more workers or lanes, or allow a longer time"
+        );
+        self.problem(&replay_topic(lane), "RecoveryTimeExceeded", &message);
+    }
+
+    /// They would not any more.
+    pub(crate) fn replay_is_well(&self, lane: usize) {
+        self.clear(&replay_topic(lane));
+    }
+
     /// A partition was taken over by its lane.
     pub fn shard(&self, report: ShardReport) {
         let mut state = lock(&self.state);
@@ -171,6 +193,7 @@ impl Board {
             state.shards.remove(partition);
             state.waiting.remove(partition);
             state.restoring.remove(partition);
+            state.reads.remove(partition);
             state.problems.remove(&restore_topic(*partition));
             state.ends.remove(partition);
             state.problems.remove(&partition_topic(*partition));
@@ -243,6 +266,7 @@ impl Board {
         for partition in &mut partitions {
             let end = state.ends.get(&partition.partition);
             partition.lag = end.map(|end| (end - partition.next_offset).max(0) as u64);
+            partition.read_seconds = state.reads.get(&partition.partition).map(Duration::as_secs_f64);
             // Ticks that were folded before the partition stopped become visible after it: they do not say.
             if state.problems.contains_key(&partition_topic(partition.partition)) {
                 partition.state = PartitionState::Stalled;
@@ -299,6 +323,10 @@ impl State {
 /// Under which trouble with bringing a partition back is told.
 pub(crate) fn restore_topic(partition: i32) -> String {
     format!("restore {partition}")
+}
+
+fn replay_topic(lane: usize) -> String {
+    format!("replay {lane}")
 }
 
 fn partition_topic(partition: i32) -> String {
@@ -362,5 +390,18 @@ mod tests {
         assert_eq!(seen(), (false, vec![(3, "waiting")]), "started again");
         board.forget_partitions(&[3]);
         assert_eq!(seen(), (true, vec![]));
+    }
+
+    #[test]
+    fn a_long_replay_is_a_problem_of_its_lane_until_it_is_well() {
+        let board = Board::new("default.p", 2);
+        board.replay_exceeds(1, 12.4, 10.0);
+        let problems = board.status().problems;
+        assert_eq!((problems.len(), problems[0].reason.as_str()), (1, "RecoveryTimeExceeded"));
+        assert!(problems[0].message.contains("about 12 s") && problems[0].message.contains("(10 s)"), "{problems:?}");
+        board.replay_is_well(0);
+        assert_eq!(board.status().problems.len(), 1, "another lane");
+        board.replay_is_well(1);
+        assert!(board.status().problems.is_empty());
     }
 }
