@@ -180,10 +180,13 @@ impl<K: Sink> Committer<K> {
     /// Has the sink ready, unless something else has to be done first.
     fn prepare(&mut self) {
         let Self { index, sink, ownership, board, stopping, .. } = self;
-        sink.prepare(&|| {
+        let cancelled = || {
             board.commit_turned(*index);
             stopping.load(Ordering::Relaxed) || !ownership.snapshot().draining.is_empty()
-        });
+        };
+        if !cancelled() {
+            sink.prepare(&cancelled);
+        }
     }
 
     /// Takes shards out of a tick and says so: the open tick must not hold anything of them either.
