@@ -78,6 +78,8 @@ pub(crate) fn commit<K: Sink>(committer: &mut Committer<K>, mut tick: Tick) {
         point("tick");
         let positions = tick.positions();
         if positions.is_empty() {
+            // What is left of it is done by others, or read back: there is nothing to wait for here.
+            committer.board.clear("commit");
             break;
         }
         let cancelled = {

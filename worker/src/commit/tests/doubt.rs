@@ -40,6 +40,7 @@ fn doubt(durable: bool, shares: &[(i32, i64, i64)], found: &[Position]) -> Settl
     lane.commits.hand_over(&mut lane.outputs, shares.iter().map(share).collect()).expect("the other end lives");
     let tick = committer.fold.take(Duration::ZERO).expect("the lane lives").expect("handed over");
     commit(&mut committer, tick);
+    assert!(lane.board.status().problems.is_empty(), "the doubt is settled");
     let again = stage.script().attempts.drain(..).skip(1).map(|attempt| attempt.positions).collect();
     Settled { again, restarted: from_fn(|| lane.ownership.next_request()).collect() }
 }
