@@ -6,6 +6,10 @@
 //!            │ no: drop the shard                  └─► in doubt: ask for the committed positions
 //!            ▼                                            end = done · start = again · else restart the shard
 //! ```
+//! A share that wrote without moving has start = end, and its position tells nothing. Where state is kept it has the fate
+//! of the shares that moved, for all of them are one transaction; if none did, its shard starts again, and its state says
+//! what became of it.
+//!
 //! A partition that is being taken away leaves the tick as soon as a try has failed. When the worker stops and its time
 //! is over, all of them do: nothing is lost, as the committed positions stay where they were.
 //!
@@ -22,7 +26,7 @@ use crate::faults::{Promise, is_broken, point};
 use crate::ownership::{Ownership, Request};
 use crate::ports::{CommitError, Position, Sink};
 use crate::status::Board;
-use crate::tick::{CommitEnd, Gone, Tick, Word};
+use crate::tick::{CommitEnd, Gone, Share, Tick, Word};
 
 /// A commit thread without a tick shows that it is alive this often.
 const IDLE: Duration = Duration::from_millis(500);
@@ -37,6 +41,8 @@ const SETTLE: Duration = Duration::from_secs(1);
 pub(crate) struct Committer<K: Sink> {
     pub(crate) index: usize,
     pub(crate) sink: K,
+    /// Whether state is kept: what a shard knows can then be read back.
+    pub(crate) durable: bool,
     pub(crate) ownership: Arc<Ownership<K::Fence>>,
     pub(crate) board: Arc<Board>,
     pub(crate) fold: CommitEnd,
@@ -46,16 +52,13 @@ pub(crate) struct Committer<K: Sink> {
 
 /// Commits tick after tick until the fold thread has ended.
 pub(crate) fn run<K: Sink>(mut committer: Committer<K>) {
-    let Committer { index, sink, ownership, board, stopping, .. } = &mut committer;
-    sink.prepare(&|| {
-        board.commit_turned(*index);
-        stopping.load(Ordering::Relaxed) || !ownership.snapshot().draining.is_empty()
-    });
+    committer.prepare();
     loop {
         committer.board.commit_turned(committer.index);
         match committer.fold.take(IDLE) {
             Ok(Some(tick)) => commit(&mut committer, tick),
-            Ok(None) => {}
+            // A transaction that was given up may still be open, and holds up whoever reads the state, ourselves too.
+            Ok(None) => committer.prepare(),
             Err(Gone) => return,
         }
     }
@@ -75,6 +78,8 @@ pub(crate) fn commit<K: Sink>(committer: &mut Committer<K>, mut tick: Tick) {
         point("tick");
         let positions = tick.positions();
         if positions.is_empty() {
+            // What is left of it is done by others, or read back: there is nothing to wait for here.
+            committer.board.clear("commit");
             break;
         }
         let cancelled = {
@@ -150,13 +155,17 @@ fn is_visible<K: Sink>(committer: &mut Committer<K>, tick: &mut Tick) -> bool {
 
 /// After a doubt: true if the tick is visible. Shards whose position fits neither its start nor its end start again.
 fn settle<K: Sink>(committer: &Committer<K>, tick: &mut Tick, committed: &[Position]) -> bool {
-    if tick.positions().iter().all(|position| committed.contains(position)) {
+    let has_moved = |share: &Share| share.end > share.start;
+    let tells = !committer.durable || tick.shares.iter().any(has_moved);
+    if tells && tick.positions().iter().all(|position| committed.contains(position)) {
         return true;
     }
     let found = |partition| committed.iter().find(|c| c.partition == partition).map(|c| c.next_offset);
-    let shares = tick.shares.iter();
-    let unknown: Vec<i32> =
-        shares.filter(|share| found(share.partition) != Some(share.start)).map(|share| share.partition).collect();
+    let is_at_start = |share: &Share| found(share.partition) == Some(share.start);
+    // One that has moved and is at its start still tells of all: nothing of the transaction is visible.
+    let none_is_visible = !committer.durable || tick.shares.iter().any(|share| has_moved(share) && is_at_start(share));
+    let is_unknown = |share: &&Share| !none_is_visible || !is_at_start(share);
+    let unknown: Vec<i32> = tick.shares.iter().filter(is_unknown).map(|share| share.partition).collect();
     unknown.iter().for_each(|partition| committer.ownership.ask(Request::Restart(*partition)));
     committer.lose(tick, unknown);
     false
@@ -170,6 +179,18 @@ fn acknowledged<K: Sink>(committer: &Committer<K>, tick: &mut Tick, began: Insta
 }
 
 impl<K: Sink> Committer<K> {
+    /// Has the sink ready, unless something else has to be done first.
+    fn prepare(&mut self) {
+        let Self { index, sink, ownership, board, stopping, .. } = self;
+        let cancelled = || {
+            board.commit_turned(*index);
+            stopping.load(Ordering::Relaxed) || !ownership.snapshot().draining.is_empty()
+        };
+        if !cancelled() {
+            sink.prepare(&cancelled);
+        }
+    }
+
     /// Takes shards out of a tick and says so: the open tick must not hold anything of them either.
     fn lose(&self, tick: &mut Tick, partitions: Vec<i32>) {
         for partition in partitions {

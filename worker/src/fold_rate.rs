@@ -38,6 +38,11 @@ impl FoldRate {
     pub(crate) fn per_second(&self) -> f64 {
         self.per_second
     }
+
+    /// How long folding so many records takes.
+    pub(crate) fn seconds(&self, records: u64) -> f64 {
+        records as f64 / self.per_second
+    }
 }
 
 #[cfg(test)]
@@ -53,5 +58,6 @@ mod tests {
             rate.note(10_000, Duration::from_millis(50));
         }
         assert!((rate.per_second() - 200_000.0).abs() < 1000.0);
+        assert!((rate.seconds(1_000_000) - 5.0).abs() < 0.1);
     }
 }

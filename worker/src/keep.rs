@@ -19,13 +19,11 @@ use crate::faults::{Promise, is_broken, point};
 use crate::outputs::{Output, Outputs, Topic};
 use crate::score::{Learner, Pool};
 use crate::shard::Shard;
-use crate::state::{FOLD_VERSION, Marker, RecordKey, write_decision, write_ids};
+use crate::state::{FOLD_VERSION, Marker, RecordKey, write_decision, write_ids, write_text};
 use images::{write_dropped, write_oldest};
 
 pub use pace::Pace;
 
-/// Format of the records `c/…` and `o`.
-pub(crate) const TEXT_FORMAT: u64 = 1;
 /// Most records deleted by one tick: a version that takes force ends the counts of thousands of ticks at once.
 const MOST_TOMBSTONES: usize = 256;
 
@@ -146,8 +144,7 @@ fn introduce(shard: &mut Shard, keeper: &mut Keeper, page: &mut Page<'_>) {
     }
     for (key, text) in [(RecordKey::Owner, &keeper.owner), (RecordKey::Configuration { of }, &shard.config.content)] {
         keeper.w.clear();
-        keeper.w.varint(TEXT_FORMAT);
-        keeper.w.bytes(text.as_bytes());
+        write_text(text, &mut keeper.w);
         page.write(&key, keeper.w.as_bytes());
     }
 }

@@ -30,6 +30,7 @@ use crate::outputs::Outputs;
 use crate::ownership::{Epoch, Mail, Ownership, Request};
 use crate::pipeline::{self, Scratch, Trip};
 use crate::ports::{Sink, Source};
+use crate::replay_time::{ReplayTime, Verdict};
 use crate::score::Calibration;
 use crate::shard::Shard;
 use crate::status::{Board, PartitionState, PartitionStatus, Rate, ShardReport};
@@ -66,6 +67,7 @@ pub(crate) struct Lane<S, F> {
     pub(crate) outputs: Outputs,
     pub(crate) keeper: Keeper,
     pub(crate) fold_rate: FoldRate,
+    pub(crate) replay_time: ReplayTime,
     pub(crate) commits: FoldEnd,
     /// When the last tick was handed over.
     pub(crate) handed_over: Instant,
@@ -169,19 +171,20 @@ impl<S: Source, F> Lane<S, F> {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    fn adopt(&mut self, partition: i32, epoch: Epoch, shard: Shard) {
+    fn adopt(&mut self, partition: i32, epoch: Epoch, mut shard: Shard) {
+        let replay = (shard.next_offset() - shard.low_water().offset).max(0) as u64;
         let held = Held {
             committed: shard.next_offset(),
             shard,
             epoch,
             clock: (self.new_clock)(),
             second: 0,
-            backlog: Backlog::default(),
+            backlog: Backlog { replay, ..Backlog::default() },
             stall: None,
             recovering: false,
             backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
         };
-        self.board.shard(held.report());
+        self.board.shard(held.report(&self.fold_rate));
         self.board.resumed(partition);
         self.shards.insert(partition, held);
     }
@@ -259,6 +262,7 @@ impl<S: Source, F> Lane<S, F> {
             self.settle();
             let shares = self.shares();
             if !shares.is_empty() {
+                self.tell_replay_time();
                 self.handed_over = Instant::now();
                 if let Err(Gone) = self.commits.hand_over(&mut self.outputs, shares) {
                     self.stopping.store(true, Ordering::Relaxed);
@@ -276,16 +280,34 @@ impl<S: Source, F> Lane<S, F> {
         }
     }
 
+    /// Says so when the replay after a crash would take too long.
+    fn tell_replay_time(&mut self) {
+        let records: u64 = self.shards.values().map(|held| held.backlog.replay).sum();
+        let most = self.config.delivery.max_recovery_ms as f64 / 1000.0;
+        let seconds = self.fold_rate.seconds(records);
+        match self.replay_time.note(seconds, most) {
+            Verdict::Unchanged => {}
+            Verdict::Exceeded => self.board.replay_exceeds(self.index, seconds, most),
+            Verdict::WellAgain => self.board.replay_is_well(self.index),
+        }
+    }
+
     /// What the open tick holds: shards that moved, or wrote something without moving.
     fn shares(&mut self) -> Vec<Share> {
-        let outputs = &self.outputs;
+        let (outputs, fold_rate) = (&self.outputs, &self.fold_rate);
         self.shards
             .iter_mut()
             .filter(|(_, held)| held.is_in(outputs))
             .map(|(partition, held)| {
                 let start = held.committed;
                 held.committed = held.shard.next_offset();
-                Share { partition: *partition, epoch: held.epoch, start, end: held.committed, report: held.report() }
+                Share {
+                    partition: *partition,
+                    epoch: held.epoch,
+                    start,
+                    end: held.committed,
+                    report: held.report(fold_rate),
+                }
             })
             .collect()
     }
@@ -294,6 +316,10 @@ impl<S: Source, F> Lane<S, F> {
     fn drop_shard(&mut self, partition: i32) {
         if self.shards.remove(&partition).is_some() {
             self.outputs.forget_partition(partition);
+        }
+        if self.shards.is_empty() {
+            self.replay_time = ReplayTime::default();
+            self.board.replay_is_well(self.index);
         }
     }
 }
@@ -344,7 +370,7 @@ impl Held {
         self.backoff.reset();
     }
 
-    fn report(&self) -> ShardReport {
+    fn report(&self, fold_rate: &FoldRate) -> ShardReport {
         ShardReport {
             status: PartitionStatus {
                 partition: self.shard.partition(),
@@ -356,6 +382,9 @@ impl Held {
                 keys: self.shard.keys() as u64,
                 evicted_keys: self.shard.evicted_keys(),
                 replay: self.backlog.replay,
+                replay_seconds: fold_rate.seconds(self.backlog.replay),
+                // The board knows what bringing it back took.
+                read_seconds: None,
                 state_bytes: self.shard.state_bytes() as u64,
             },
             calibration: self.shard.calibration().flat_map(rates).collect(),

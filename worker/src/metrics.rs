@@ -95,6 +95,7 @@ impl Collector for BoardCollector {
                 ConstGauge::new(*ratio).encode(calibration.encode_family(&labels)?)?;
             }
         }
+        recovery(&mut encoder, &status)?;
         histogram(
             &mut encoder,
             "faultline_worker_end_to_end_latency",
@@ -136,6 +137,21 @@ fn family_of_counters(mut family: MetricEncoder<'_>, label: &str, counts: &[(&st
     Ok(())
 }
 
+fn recovery(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> Result<(), Error> {
+    let help = "What bringing a partition back would take: reading its state, as last time, and replaying records";
+    let name = "faultline_worker_predicted_recovery";
+    let mut family = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
+    for partition in &status.partitions {
+        let number = partition.partition.to_string();
+        let parts = [("read", partition.read_seconds), ("replay", Some(partition.replay_seconds))];
+        for (part, seconds) in parts.into_iter().filter_map(|(part, seconds)| Some((part, seconds?))) {
+            let labels = [("partition", number.as_str()), ("part", part)];
+            ConstGauge::new(seconds).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
 fn histogram(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
@@ -165,7 +181,7 @@ mod tests {
     use super::*;
     use crate::outcome::Outcome;
     use crate::outputs::Outputs;
-    use crate::status::{PartitionState, PartitionStatus, ShardReport};
+    use crate::status::ShardReport;
 
     #[test]
     fn a_scrape_holds_outcomes_and_cumulative_buckets() {
@@ -190,19 +206,10 @@ mod tests {
     #[test]
     fn evicted_keys_are_told_per_partition_and_never_counted_back() {
         let board = Arc::new(Board::new("shop.card-payments", 1));
-        let report = |partition, evicted_keys| ShardReport {
-            status: PartitionStatus {
-                partition,
-                state: PartitionState::Running,
-                next_offset: 0,
-                lag: None,
-                watermark_ms: None,
-                keys: 31,
-                evicted_keys,
-                state_bytes: 0,
-                replay: 0,
-            },
-            calibration: Vec::new(),
+        let report = |partition, evicted_keys| {
+            let mut report = ShardReport::of(partition);
+            report.status.evicted_keys = evicted_keys;
+            report
         };
         // Partition 0 goes on, is given up, comes back and starts again, all by its own count.
         board.committed(&Outputs::new(), vec![report(0, 2), report(1, 3)], Duration::ZERO);
@@ -217,5 +224,28 @@ mod tests {
         assert_eq!((evicted, &status["evictedKeys"]), (vec![&0.into(), &3.into()], &8.into()));
         let text = scrape(&board).expect("a string takes it");
         assert!(text.contains("faultline_worker_keys_evicted_total 8"), "{text}");
+    }
+
+    #[test]
+    fn the_predicted_recovery_is_told_per_partition_and_part() {
+        let board = Arc::new(Board::new("shop.card-payments", 1));
+        let report = |partition, replay_seconds| {
+            let mut report = ShardReport::of(partition);
+            report.status.replay_seconds = replay_seconds;
+            report
+        };
+        board.committed(&Outputs::new(), vec![report(0, 0.5), report(7, 2.0)], Duration::ZERO);
+        board.state_read(7, Duration::from_millis(250));
+        let text = scrape(&board).expect("a string takes it");
+        let lines: Vec<&str> =
+            text.lines().filter(|line| line.starts_with("faultline_worker_predicted_recovery")).collect();
+        let expected = [
+            "faultline_worker_predicted_recovery_seconds{partition=\"0\",part=\"replay\"} 0.5",
+            "faultline_worker_predicted_recovery_seconds{partition=\"7\",part=\"read\"} 0.25",
+            "faultline_worker_predicted_recovery_seconds{partition=\"7\",part=\"replay\"} 2.0",
+        ];
+        assert_eq!(lines, expected, "{text}");
+        board.forget_partitions(&[7]);
+        assert!(!scrape(&board).expect("a string takes it").contains("partition=\"7\""));
     }
 }

@@ -87,8 +87,8 @@ pub trait Sink {
     /// What proves that the partitions are still ours: taken from the same moment as their epochs.
     type Fence;
 
-    /// Does what can be done before the first commit, so that it does not wait for it. A failure is no matter: the
-    /// commit tries again.
+    /// Does what can be done before the next commit, so that it does not wait for it, and ends what a former one left
+    /// open. A failure is no matter: the commit tries again.
     fn prepare(&mut self, cancelled: &dyn Fn() -> bool);
 
     /// Writes the outputs and the positions as one unit.

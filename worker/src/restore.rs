@@ -373,6 +373,9 @@ fn look(
     past.read_state(partition, cancelled, &mut |at, end| progress.reading(at, end), &mut |record| {
         go_on(found.take_in(record.key, record.value), &mut failed)
     })?;
+    if found.marker.is_some() {
+        progress.has_read();
+    }
     match failed {
         Some(error) => Err(RestoreError::Unreadable(error)),
         None => Ok((found, committed)),

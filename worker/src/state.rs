@@ -8,8 +8,8 @@
 //! e/<minute>/<tick end>       ids that one tick took in                                       ids.rs
 //! s/<fingerprint>/<offset>    a frozen version of state that keys share
 //! i/<fingerprint>/<tick end>  what one tick adds to the next version
-//! c/<fingerprint>             a configuration
-//! o                           whose state this is
+//! c/<fingerprint>             a configuration                                             text.rs
+//! o                           whose state this is                                         text.rs
 //! m                           the marker: how far everything above goes                       marker.rs
 //! ```
 //! Keys are text, so that ordinary tools can list them; values are binary, little-endian, floats as raw bits, and begin
@@ -20,12 +20,14 @@ mod ids;
 mod image;
 mod marker;
 mod record;
+mod text;
 
 pub(crate) use decision::{read_decision, write_decision};
 pub use ids::{SeenId, read_ids, write_ids};
 pub use image::{Head, MOST_PART_BYTES, read_head, write_head};
 pub use marker::{ClockTick, LowWater, Marker};
 pub use record::RecordKey;
+pub(crate) use text::{read_text, write_text};
 
 /// Changes with every change of the fold after which the same records give another state. A crash across versions is not
 /// replayed.
@@ -39,3 +41,6 @@ pub fn writer_of(key: &[u8], value: Option<&[u8]>) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod golden;

@@ -50,7 +50,7 @@ pub struct Status {
     pub calibration: BTreeMap<String, BTreeMap<&'static str, f64>>,
     /// The owned partitions that are read, or would be if they did not stand still.
     pub partitions: Vec<PartitionStatus>,
-    /// The owned partitions that are being brought back, and how far that is.
+    /// The owned partitions that are not read yet, and how far that is.
     pub warming_up: BTreeMap<i32, Stage>,
     /// What is wrong now, one sentence each.
     pub problems: Vec<Problem>,
@@ -112,6 +112,10 @@ pub struct PartitionStatus {
     pub state_bytes: u64,
     /// Records that a restart would have to replay.
     pub replay: u64,
+    /// How long that takes, as fast as this worker folds, seconds.
+    pub replay_seconds: f64,
+    /// How long reading its state took when this worker brought it back, seconds; `None`: there was none to read.
+    pub read_seconds: Option<f64>,
 }
 
 /// Whether a partition is read.
@@ -139,6 +143,27 @@ pub struct ShardReport {
     pub status: PartitionStatus,
     /// How often each severity's surprise was reached.
     pub calibration: Vec<Rate>,
+}
+
+#[cfg(test)]
+impl ShardReport {
+    /// A shard that has seen nothing.
+    pub(crate) fn of(partition: i32) -> Self {
+        let status = PartitionStatus {
+            partition,
+            state: PartitionState::Running,
+            next_offset: 0,
+            lag: None,
+            watermark_ms: None,
+            keys: 0,
+            evicted_keys: 0,
+            state_bytes: 0,
+            replay: 0,
+            replay_seconds: 0.0,
+            read_seconds: None,
+        };
+        Self { status, calibration: Vec::new() }
+    }
 }
 
 /// How often a model's events reached a severity's surprise in one shard.

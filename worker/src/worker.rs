@@ -23,7 +23,7 @@ use crate::adapters::http_status::{Server, ServerError};
 use crate::adapters::kafka_client::{ClientError, client_config};
 use crate::adapters::kafka_group::{GroupConsumer, GroupContext};
 use crate::adapters::kafka_native::{GroupMetadata, LaneQueue};
-use crate::adapters::kafka_past::{KafkaPast, PastConfig, state_topic};
+use crate::adapters::kafka_past::{KafkaPast, PastConfig, owner_by_marker, state_topic};
 use crate::adapters::kafka_sink::{Guarantee, KafkaSink, SinkConfig};
 use crate::adapters::kafka_topics::{KafkaTopics, Layout};
 use crate::backoff::Backoff;
@@ -38,8 +38,8 @@ use crate::lane::{self, Lane};
 use crate::outputs::Outputs;
 use crate::ownership::{Mail, Ownership, lock};
 use crate::pipeline::Scratch;
+use crate::replay_time::ReplayTime;
 use crate::restore::{self, Crew, Disagreement, Recovery};
-use crate::state;
 use crate::status::{Board, Phase, Status};
 use crate::tick;
 
@@ -303,7 +303,7 @@ impl Running {
             group: self.config.identity.clone(),
             source: self.config.source.topic.clone(),
             state: state_topic(&self.config.identity),
-            owner_of: Box::new(state::writer_of),
+            owner_of: owner_by_marker(self.own_transactions()),
         }
     }
 
@@ -403,8 +403,13 @@ impl Running {
         settings
     }
 
+    /// How the transactional ids of this process begin, and no other's.
+    fn own_transactions(&self) -> String {
+        format!("{}.{}.", self.config.identity, self.instance)
+    }
+
     fn transactional_id(&self, lane: usize) -> String {
-        format!("{}.{}.{lane}", self.config.identity, self.instance)
+        format!("{}{lane}", self.own_transactions())
     }
 
     fn sink_config(&self, lane: usize, layout: &Arc<RwLock<Layout>>) -> SinkConfig {
@@ -436,6 +441,7 @@ impl Running {
         let committer = Committer {
             index,
             sink,
+            durable: self.is_durable(),
             ownership: Arc::clone(ownership),
             board: Arc::clone(&self.board),
             fold,
@@ -458,6 +464,7 @@ impl Running {
             outputs: Outputs::new(),
             keeper: Keeper::new(&self.transactional_id(index), &self.owner(), partitions),
             fold_rate: FoldRate::default(),
+            replay_time: ReplayTime::default(),
             commits,
             handed_over: Instant::now(),
             records: 0,

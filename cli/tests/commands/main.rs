@@ -3,6 +3,7 @@
 
 mod kcat;
 mod state;
+mod wake;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

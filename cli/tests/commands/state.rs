@@ -14,7 +14,7 @@ use super::{ended_with, faultline, interrupt, run};
 const EVENTS: usize = 600;
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn brokers() -> String {
+pub(crate) fn brokers() -> String {
     std::env::var("FAULTLINE_KAFKA").unwrap_or_else(|_| {
         panic!("FAULTLINE_KAFKA is not set: this test needs a Kafka broker, run `cargo xtask test`")
     })

@@ -125,6 +125,7 @@ impl GroupContext {
 
     fn assigned(&self, consumer: &GroupConsumer, list: &TopicPartitionList) {
         let partitions = partitions(list);
+        self.board.assigned(&partitions);
         let mut paused = TopicPartitionList::new();
         for partition in &partitions {
             self.forward(consumer, *partition);
@@ -132,13 +133,19 @@ impl GroupContext {
                 error!(partition, %error, "failed to note an assigned partition");
             }
         }
+        // Before, too: what the client asks in between may be answered, late, with an offset that is gone, and then it gives
+        // up a partition that has been sought since, without a word that its lane would understand.
+        let pause = || {
+            if let Err(error) = consumer.pause(&paused) {
+                error!(%error, "failed to pause the assigned partitions");
+            }
+        };
+        pause();
         if let Err(error) = consumer.incremental_assign(&paused) {
             error!(%error, "failed to take the assignment");
             return;
         }
-        if let Err(error) = consumer.pause(&paused) {
-            error!(%error, "failed to pause the assigned partitions");
-        }
+        pause();
         {
             let mut state = lock(&self.state);
             for partition in &partitions {

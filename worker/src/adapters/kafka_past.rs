@@ -29,12 +29,31 @@ use self::takeover::Takeover;
 use crate::faults::{Promise, is_broken};
 use crate::past::{Past, PastError, StateRecord};
 use crate::ports::RawEvent;
+use crate::state::writer_of;
 
 /// How far from the end of a state partition its marker is looked for, one after the other: it is written by every tick.
 const LOOK_BACK: [i64; 3] = [1_000, 50_000, i64::MAX];
 
-/// Tells from key and value of a state record which transactional id wrote it, if the record names one.
-pub type OwnerOf = Box<dyn Fn(&[u8], Option<&[u8]>) -> Option<String> + Send>;
+/// Who wrote a state record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WrittenBy {
+    /// A producer of this process. What it has open is its own business: it is never fenced from here.
+    Us,
+    /// The producer with this transactional id.
+    Another(String),
+}
+
+/// Tells from key and value of a state record who wrote it, if the record names its writer.
+pub type OwnerOf = Box<dyn Fn(&[u8], Option<&[u8]>) -> Option<WrittenBy> + Send>;
+
+/// Goes by the markers; transactional ids that begin with `own` are ours.
+#[must_use]
+pub fn owner_by_marker(own: String) -> OwnerOf {
+    Box::new(move |key, value| {
+        let id = writer_of(key, value)?;
+        Some(if id.starts_with(&own) { WrittenBy::Us } else { WrittenBy::Another(id) })
+    })
+}
 
 /// What the past is read with.
 pub struct PastConfig {
@@ -205,5 +224,45 @@ impl Past for KafkaPast {
             stuck: &mut |_| Ok(()),
         }
         .run(each)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use faultline_numerics::image::Writer;
+
+    use super::*;
+    use crate::state::{LowWater, Marker};
+
+    #[test]
+    fn an_owner_is_another_unless_its_transactional_id_is_of_this_process() {
+        let owner_of = owner_by_marker("shop.payments.0a1b2c3d.".to_owned());
+        let by = |id: &str| {
+            let marker = Marker {
+                sequence: 1,
+                transactional_id: id.to_owned(),
+                fold_version: 1,
+                partitions: 1,
+                start_partitions: 1,
+                next_offset: 0,
+                start_offset: 0,
+                records: 0,
+                greatest_ms: None,
+                horizon_ms: 0,
+                idle_since: None,
+                low_water: LowWater { offset: 0, greatest_ms: None, records: 0 },
+                clock: Vec::new(),
+                configurations: Vec::new(),
+                trips: Vec::new(),
+            };
+            let mut w = Writer::new();
+            marker.write(&mut w);
+            owner_of(b"m", Some(w.as_bytes()))
+        };
+        assert_eq!(by("shop.payments.0a1b2c3d.1"), Some(WrittenBy::Us));
+        for other in ["shop.payments.0a1b2c3e.1", "shop.payments.0a1b2c3d1.0", "payments.0a1b2c3d.1"] {
+            assert_eq!(by(other), Some(WrittenBy::Another(other.to_owned())));
+        }
+        assert_eq!((owner_of(b"m", None), owner_of(b"k/a", Some(b"1"))), (None, None));
     }
 }

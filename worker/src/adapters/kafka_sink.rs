@@ -163,6 +163,9 @@ impl KafkaSink {
     fn ready(&mut self, cancelled: &dyn Fn() -> bool) -> Result<(), CommitError> {
         let mut backoff = Backoff::new(Duration::from_millis(50), SLICE);
         while self.producer.is_none() {
+            if cancelled() {
+                return Err(CommitError::Lost);
+            }
             match self.connect(cancelled) {
                 Ok(ready) => self.producer = Some(ready),
                 Err(CommitError::Lost) => return Err(CommitError::Lost),
@@ -280,6 +283,9 @@ impl Sink for KafkaSink {
     type Fence = Arc<GroupMetadata>;
 
     fn prepare(&mut self, cancelled: &dyn Fn() -> bool) {
+        if self.producer.is_some() {
+            return;
+        }
         // Finding the coordinator and getting a producer id takes up to a second.
         match self.connect(cancelled) {
             Ok(ready) => self.producer = Some(ready),

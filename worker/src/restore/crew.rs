@@ -125,6 +125,9 @@ impl Crew {
         let mut progress = Progress::new(&mut tell);
         let Recovered { shard, first } =
             self.recovery.recover(past, partition, partitions, cancelled, &mut progress).map_err(told)?;
+        if let Some(took) = progress.read_took() {
+            self.board.state_read(partition, took);
+        }
         info!(
             partition,
             offset = shard.next_offset(),

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use faultline_numerics::hash::Fingerprint;
-use faultline_numerics::image::{ImageError, Reader};
+use faultline_numerics::image::ImageError;
 
-use crate::keep::TEXT_FORMAT;
 use crate::score::Versions;
-use crate::state::{Head, Marker, RecordKey, read_head};
+use crate::state::{Head, Marker, RecordKey, read_head, read_text};
 
 /// The latest records of a state partition.
 #[derive(Debug, Default)]
@@ -76,10 +75,10 @@ impl Found {
             Some(RecordKey::Version { of, offset }) => put(&mut self.versions, of, offset, value),
             Some(RecordKey::Increments { of, tick_end }) => put(&mut self.increments, of, tick_end, value),
             Some(RecordKey::Configuration { of }) => match value {
-                Some(value) => drop(self.configurations.insert(of, text(value)?)),
+                Some(value) => drop(self.configurations.insert(of, read_text(value)?)),
                 None => drop(self.configurations.remove(&of)),
             },
-            Some(RecordKey::Owner) => self.owner = value.map(text).transpose()?,
+            Some(RecordKey::Owner) => self.owner = value.map(read_text).transpose()?,
             Some(RecordKey::Marker) => self.marker = value.map(Marker::read).transpose()?,
             None => self.unknown += 1,
         }
@@ -151,12 +150,6 @@ fn put(versions: &mut Versions, of: Fingerprint, at: i64, value: Option<&[u8]>) 
             }
         }
     }
-}
-
-fn text(value: &[u8]) -> Result<String, ImageError> {
-    let mut r = Reader::new(value);
-    r.format("a text record", TEXT_FORMAT)?;
-    Ok(String::from_utf8_lossy(r.bytes()?).into_owned())
 }
 
 #[cfg(test)]

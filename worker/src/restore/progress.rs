@@ -11,12 +11,17 @@ const OFTEN: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stage {
-    /// What is being done: `reading state` or `replaying`.
+    /// What is being done: `waiting`, `reading state` or `replaying`.
     pub doing: &'static str,
     /// Share of it that is done, percent.
     pub percent: u8,
     /// Seconds left, if it goes on as it has.
     pub seconds_left: Option<u64>,
+}
+
+impl Stage {
+    /// The partition was assigned, and waits for its committed offset, for another partition, or for its lane.
+    pub const WAITING: Self = Self { doing: "waiting", percent: 0, seconds_left: None };
 }
 
 /// Tells somebody how far a restoration is, now and then.
@@ -27,12 +32,18 @@ pub struct Progress<'a> {
     end: i64,
     began: Instant,
     told: Option<Instant>,
+    read: Option<Duration>,
 }
 
 impl<'a> Progress<'a> {
     /// Tells `tell`.
     pub fn new(tell: &'a mut dyn FnMut(Stage)) -> Self {
-        Self { tell, doing: "", start: 0, end: 0, began: Instant::now(), told: None }
+        Self { tell, doing: "", start: 0, end: 0, began: Instant::now(), told: None, read: None }
+    }
+
+    /// How long the state was read, if there was any.
+    pub(crate) fn read_took(&self) -> Option<Duration> {
+        self.read
     }
 
     pub(super) fn reading(&mut self, at: i64, end: i64) {
@@ -40,6 +51,12 @@ impl<'a> Progress<'a> {
             self.begin("reading state", at, end);
         }
         self.tell(at);
+    }
+
+    /// The state was read to its end; a second reading begins anew.
+    pub(super) fn has_read(&mut self) {
+        self.read = Some(self.began.elapsed());
+        self.doing = "";
     }
 
     pub(super) fn replaying(&mut self, start: i64, end: i64) {

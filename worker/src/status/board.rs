@@ -2,7 +2,7 @@
 //!
 //! Counts appear here after the commit that made them true, never before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -41,7 +41,10 @@ struct State {
     dropped: u64,
     evictions: Evictions,
     shards: BTreeMap<i32, ShardReport>,
+    // Assigned, and not taken over by a lane yet.
+    waiting: BTreeSet<i32>,
     restoring: BTreeMap<i32, Stage>,
+    reads: BTreeMap<i32, Duration>,
     starts: BTreeMap<i32, i64>,
     ends: BTreeMap<i32, i64>,
     problems: BTreeMap<String, (Problem, Instant)>,
@@ -71,7 +74,9 @@ impl Board {
                 dropped: 0,
                 evictions: Evictions::new(),
                 shards: BTreeMap::new(),
+                waiting: BTreeSet::new(),
                 restoring: BTreeMap::new(),
+                reads: BTreeMap::new(),
                 starts: BTreeMap::new(),
                 ends: BTreeMap::new(),
                 problems: BTreeMap::new(),
@@ -134,6 +139,16 @@ impl Board {
         lock(&self.state).dropped += count;
     }
 
+    /// Partitions that are ours from now on; each is read once a lane has [taken it over](Board::shard).
+    pub fn assigned(&self, partitions: &[i32]) {
+        let mut state = lock(&self.state);
+        for partition in partitions {
+            state.waiting.insert(*partition);
+            // What is shown of an assignment before this one.
+            state.shards.remove(partition);
+        }
+    }
+
     /// A partition is being brought back.
     pub fn restoring(&self, partition: i32, stage: Stage) {
         lock(&self.state).restoring.insert(partition, stage);
@@ -144,9 +159,31 @@ impl Board {
         lock(&self.state).restoring.remove(&partition);
     }
 
-    /// A partition was taken over.
+    /// The state of a partition was read.
+    pub(crate) fn state_read(&self, partition: i32, took: Duration) {
+        lock(&self.state).reads.insert(partition, took);
+    }
+
+    /// A lane's partitions would be replayed for longer than `delivery.maxRecoveryTime`, and that lasts.
+    pub(crate) fn replay_exceeds(&self, lane: usize, seconds: f64, most: f64) {
+        let message = format!(
+            "after a crash the partitions of lane {lane} would be replayed for about {seconds:.0} s, longer than \
+             delivery.maxRecoveryTime ({most:.0} s): keys change faster than their images are written; \
+             spread the partitions over more workers or lanes, or allow a longer time"
+        );
+        self.problem(&replay_topic(lane), "RecoveryTimeExceeded", &message);
+    }
+
+    /// They would not any more.
+    pub(crate) fn replay_is_well(&self, lane: usize) {
+        self.clear(&replay_topic(lane));
+    }
+
+    /// A partition was taken over by its lane.
     pub fn shard(&self, report: ShardReport) {
-        lock(&self.state).take(report);
+        let mut state = lock(&self.state);
+        state.waiting.remove(&report.status.partition);
+        state.take(report);
     }
 
     /// Partitions that are not ours any more.
@@ -154,7 +191,9 @@ impl Board {
         let mut state = lock(&self.state);
         for partition in partitions {
             state.shards.remove(partition);
+            state.waiting.remove(partition);
             state.restoring.remove(partition);
+            state.reads.remove(partition);
             state.problems.remove(&restore_topic(*partition));
             state.ends.remove(partition);
             state.problems.remove(&partition_topic(*partition));
@@ -227,13 +266,17 @@ impl Board {
         for partition in &mut partitions {
             let end = state.ends.get(&partition.partition);
             partition.lag = end.map(|end| (end - partition.next_offset).max(0) as u64);
+            partition.read_seconds = state.reads.get(&partition.partition).map(Duration::as_secs_f64);
             // Ticks that were folded before the partition stopped become visible after it: they do not say.
             if state.problems.contains_key(&partition_topic(partition.partition)) {
                 partition.state = PartitionState::Stalled;
             }
         }
+        let mut warming_up: BTreeMap<i32, Stage> =
+            state.waiting.iter().map(|partition| (*partition, Stage::WAITING)).collect();
+        warming_up.extend(&state.restoring);
         let running =
-            state.restoring.is_empty() && partitions.iter().all(|partition| partition.state == PartitionState::Running);
+            warming_up.is_empty() && partitions.iter().all(|partition| partition.state == PartitionState::Running);
         Status {
             identity: self.identity.clone(),
             phase: state.phase,
@@ -251,7 +294,7 @@ impl Board {
             dropped: state.dropped,
             calibration: calibration(state.shards.values().flat_map(|report| &report.calibration)),
             partitions,
-            warming_up: state.restoring.clone(),
+            warming_up,
             problems: state.problems.values().map(|(problem, _)| problem.clone()).collect(),
         }
     }
@@ -280,6 +323,10 @@ impl State {
 /// Under which trouble with bringing a partition back is told.
 pub(crate) fn restore_topic(partition: i32) -> String {
     format!("restore {partition}")
+}
+
+fn replay_topic(lane: usize) -> String {
+    format!("replay {lane}")
 }
 
 fn partition_topic(partition: i32) -> String {
@@ -311,24 +358,50 @@ mod tests {
     #[test]
     fn a_tick_that_becomes_visible_late_does_not_hide_that_its_partition_stopped() {
         let board = Board::new("default.p", 1);
-        let report = || ShardReport {
-            status: PartitionStatus {
-                partition: 3,
-                state: PartitionState::Running,
-                next_offset: 8,
-                lag: None,
-                watermark_ms: None,
-                evicted_keys: 0,
-                replay: 0,
-                keys: 0,
-                state_bytes: 0,
-            },
-            calibration: Vec::new(),
-        };
         board.stalled(3, "Trip", "stopped before offset 8");
-        board.committed(&Outputs::new(), vec![report()], Duration::ZERO);
+        board.committed(&Outputs::new(), vec![ShardReport::of(3)], Duration::ZERO);
         assert_eq!(board.status().partitions[0].state, PartitionState::Stalled);
         board.resumed(3);
         assert_eq!(board.status().partitions[0].state, PartitionState::Running);
+    }
+
+    #[test]
+    fn a_worker_is_available_only_once_every_owned_partition_is_taken_over() {
+        let board = Board::new("default.p", 1);
+        board.enter(Phase::Running);
+        let seen = || {
+            let status = board.status();
+            let doing: Vec<_> = status.warming_up.iter().map(|(partition, stage)| (*partition, stage.doing)).collect();
+            (status.available, doing)
+        };
+        board.assigned(&[0, 3]);
+        assert_eq!(seen(), (false, vec![(0, "waiting"), (3, "waiting")]));
+        board.shard(ShardReport::of(0));
+        board.restoring(3, Stage { doing: "replaying", ..Stage::WAITING });
+        assert_eq!(seen(), (false, vec![(3, "replaying")]));
+        board.restored(3);
+        assert_eq!(seen(), (false, vec![(3, "waiting")]), "brought back, and not with its lane yet");
+        board.shard(ShardReport::of(3));
+        assert_eq!(seen(), (true, vec![]));
+
+        board.assigned(&[3]);
+        // A tick of the former assignment becomes visible late.
+        board.committed(&Outputs::new(), vec![ShardReport::of(3)], Duration::ZERO);
+        assert_eq!(seen(), (false, vec![(3, "waiting")]), "started again");
+        board.forget_partitions(&[3]);
+        assert_eq!(seen(), (true, vec![]));
+    }
+
+    #[test]
+    fn a_long_replay_is_a_problem_of_its_lane_until_it_is_well() {
+        let board = Board::new("default.p", 2);
+        board.replay_exceeds(1, 12.4, 10.0);
+        let problems = board.status().problems;
+        assert_eq!((problems.len(), problems[0].reason.as_str()), (1, "RecoveryTimeExceeded"));
+        assert!(problems[0].message.contains("about 12 s") && problems[0].message.contains("(10 s)"), "{problems:?}");
+        board.replay_is_well(0);
+        assert_eq!(board.status().problems.len(), 1, "another lane");
+        board.replay_is_well(1);
+        assert!(board.status().problems.is_empty());
     }
 }

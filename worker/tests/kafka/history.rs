@@ -3,7 +3,7 @@
 use std::ops::{ControlFlow, Range};
 use std::time::Duration;
 
-use faultline_worker::adapters::kafka_past::{KafkaPast, PastConfig, state_topic};
+use faultline_worker::adapters::kafka_past::{KafkaPast, OwnerOf, PastConfig, WrittenBy, state_topic};
 use faultline_worker::past::{Past, PastError};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -55,21 +55,22 @@ impl History {
 
     /// A reader that owns the partition: it takes over what the owners named in the state left open.
     pub(crate) fn past(&self) -> KafkaPast {
-        self.past_of(|key, value| {
-            (key == OWNER.as_bytes()).then(|| String::from_utf8_lossy(value.unwrap()).into_owned())
-        })
+        self.past_of(Box::new(|key, value| {
+            let id = || String::from_utf8_lossy(value.unwrap()).into_owned();
+            (key == OWNER.as_bytes()).then(|| WrittenBy::Another(id()))
+        }))
     }
 
     /// A reader that disturbs nobody.
     pub(crate) fn onlooker(&self) -> KafkaPast {
-        self.past_of(|_, _| None)
+        self.past_of(Box::new(|_, _| None))
     }
 
-    fn past_of(&self, owner_of: fn(&[u8], Option<&[u8]>) -> Option<String>) -> KafkaPast {
+    /// A reader that judges by `owner_of` who wrote a record.
+    pub(crate) fn past_of(&self, owner_of: OwnerOf) -> KafkaPast {
         let (source, state) = (self.source(), self.state());
         let group = self.identity.clone();
-        KafkaPast::new(PastConfig { client: self.client(), group, source, state, owner_of: Box::new(owner_of) })
-            .unwrap()
+        KafkaPast::new(PastConfig { client: self.client(), group, source, state, owner_of }).unwrap()
     }
 
     /// A transactional producer whose open transaction nobody else ends for a minute.

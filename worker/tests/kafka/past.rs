@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use faultline_worker::adapters::kafka_past::{KafkaPast, PastConfig};
+use faultline_worker::adapters::kafka_past::{KafkaPast, PastConfig, WrittenBy};
 use faultline_worker::past::{Past, PastError};
 use rdkafka::{ClientConfig, Offset};
 
@@ -222,4 +222,30 @@ fn a_topic_or_partition_that_is_missing_is_named() {
     let history = History::new("past-missing", &[]);
     let error = history.past().source_range(3, &|| false).unwrap_err();
     assert!(matches!(&error, PastError::TopicMissing { topic, partition: 3 } if *topic == history.source()), "{error}");
+}
+
+#[test]
+fn a_reader_does_not_fence_its_own_process() {
+    let history = History::new("past-own", &[]);
+    let (former, own) = (history.writer("former.0"), history.writer("own.0"));
+    former.begin().state("k/a", "1").marker().offset(1).commit();
+    own.begin().state("k/a", "2").marker().offset(2).leave();
+
+    let prefix = format!("{}.own.", history.identity);
+    let mut past = history.past_of(Box::new(move |key, value| {
+        let id = (key == OWNER.as_bytes()).then(|| String::from_utf8_lossy(value.unwrap()).into_owned())?;
+        Some(if id.starts_with(&prefix) { WrittenBy::Us } else { WrittenBy::Another(id) })
+    }));
+    // Long enough to look for an owner more than once, in both ways to wait.
+    let began = Instant::now();
+    let cancelled = || began.elapsed() > Duration::from_millis(1_500);
+    let reading = past.read_state(0, &cancelled, &mut |_, _| {}, &mut |_| ControlFlow::Continue(()));
+    assert!(matches!(reading, Err(PastError::Cancelled)), "{reading:?}");
+    let began = Instant::now();
+    let committed = past.committed(0, &|| began.elapsed() > Duration::from_millis(1_500));
+    assert!(matches!(committed, Err(PastError::Cancelled)), "{committed:?}");
+
+    own.commit();
+    former.begin().state("k/b", "1").commit();
+    assert_eq!(read_state(&mut past).unwrap().0.len(), 5, "nobody was fenced");
 }

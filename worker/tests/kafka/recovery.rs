@@ -15,7 +15,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::json;
 
 use crate::broker::{create_topic, shared};
-use crate::history::wait;
+use crate::history::{History, wait};
 use crate::pipeline::{self, Names};
 use crate::stream::{now_ms, send};
 
@@ -181,4 +181,24 @@ fn a_source_that_lost_what_the_state_needs_is_told() {
     assert!(message.contains("300 to 350") && message.contains("50 records"), "{message}");
     assert_eq!(worker.stop().unwrap().outcomes.records(), 0);
     assert_eq!(left.goes_on(Disagreement::ResetState, 50).scored, 50);
+}
+
+#[test]
+fn a_worker_that_waits_for_a_committed_offset_is_not_available() {
+    let left = Left::behind("pending");
+    let history = History { brokers: shared(), identity: left.names.identity.clone() };
+    let other = history.writer("other");
+    other.begin().offset(FIRST as i64).leave();
+    let worker = left.start(Disagreement::Stop);
+    let waits = || {
+        let status = worker.status();
+        let is_waiting = status.warming_up.get(&0).is_some_and(|stage| stage.doing == "waiting");
+        assert!(!(is_waiting && status.available), "{status:?}");
+        is_waiting
+    };
+    crate::wait_until("the partition waits", Duration::from_secs(60), waits, || format!("{:?}", worker.status()));
+    other.abort();
+    let is_available = || worker.status().available && !worker.status().partitions.is_empty();
+    crate::wait_until("it is read", Duration::from_secs(60), is_available, || format!("{:?}", worker.status()));
+    worker.stop().unwrap();
 }

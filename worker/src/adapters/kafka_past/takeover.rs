@@ -1,7 +1,8 @@
 //! Ends the transaction that a dead owner left open, without waiting for its timeout.
 //!
 //! An owner names its transactional id in the records of state that it writes. A producer that starts with the same id
-//! makes the broker abort what is open under it, and fences whoever still uses it.
+//! makes the broker abort what is open under it, and fences whoever still uses it. So nobody is taken over when the
+//! newest owner is this process itself.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -11,9 +12,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, Producer};
 use tracing::{info, warn};
 
-use super::OwnerOf;
 use super::reading::Tail;
 use super::requests::{Isolation, LastWords, Requests};
+use super::{OwnerOf, WrittenBy};
 use crate::adapters::kafka_sink::TRANSACTION_TIMEOUT_MS;
 use crate::past::PastError;
 
@@ -96,11 +97,18 @@ impl Takeover {
         let stable = requests.range(&self.topic, partition, Isolation::Committed, cancelled)?.end;
         let settings = &requests.reader(Isolation::Uncommitted);
         let tail = Tail { settings, topic: &self.topic, partition, held, from: stable, cancelled };
-        tail.newest(LOOK_BACK, &mut |raw, found| {
-            let owner = (self.owner_of)(raw.key.unwrap_or_default(), raw.value);
-            if let Some(owner) = owner.filter(|id| !self.tried.contains(&(partition, id.clone()))) {
-                *found = Some(owner);
+        let newest = tail.newest(LOOK_BACK, &mut |raw, found| {
+            let is_tried = |id: &String| self.tried.contains(&(partition, id.clone()));
+            match (self.owner_of)(raw.key.unwrap_or_default(), raw.value) {
+                Some(WrittenBy::Another(id)) if is_tried(&id) => {}
+                Some(owner) => *found = Some(owner),
+                None => {}
             }
+        })?;
+        Ok(match newest {
+            Some(WrittenBy::Another(id)) => Some(id),
+            // Whoever wrote before us has nothing open any more: we read the state to its end before we wrote.
+            Some(WrittenBy::Us) | None => None,
         })
     }
 

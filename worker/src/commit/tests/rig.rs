@@ -18,6 +18,7 @@ use crate::outputs::Outputs;
 use crate::ownership::{Mail, Ownership, Snapshot};
 use crate::pipeline::Scratch;
 use crate::ports::{CommitError, Position, RawEvent, RecordTime, Sink, Source, Taken};
+use crate::replay_time::ReplayTime;
 use crate::shard::Shard;
 use crate::status::Board;
 use crate::tick;
@@ -240,6 +241,7 @@ pub(super) fn halves(stage: &Arc<Stage>) -> (Lane<ScriptedSource, u32>, Committe
     let committer = Committer {
         index: 0,
         sink: ScriptedSink(Arc::clone(stage)),
+        durable: false,
         ownership: Arc::clone(&ownership),
         board: Arc::clone(&board),
         fold,
@@ -257,6 +259,7 @@ pub(super) fn halves(stage: &Arc<Stage>) -> (Lane<ScriptedSource, u32>, Committe
         outputs: Outputs::new(),
         keeper: Keeper::default(),
         fold_rate: FoldRate::default(),
+        replay_time: ReplayTime::default(),
         commits,
         handed_over: Instant::now(),
         records: 0,
