@@ -19,10 +19,11 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use crate::faults::{Promise, is_broken, point};
+use crate::forget::Receipt;
 use crate::ownership::{Ownership, Request};
 use crate::ports::{CommitError, Position, Sink};
 use crate::status::Board;
-use crate::tick::{CommitEnd, Gone, Tick, Word};
+use crate::tick::{CommitEnd, Gone, Share, Tick, Word};
 
 /// A commit thread without a tick shows that it is alive this often.
 const IDLE: Duration = Duration::from_millis(500);
@@ -148,23 +149,29 @@ fn is_visible<K: Sink>(committer: &mut Committer<K>, tick: &mut Tick) -> bool {
     }
 }
 
-/// After a doubt: true if the tick is visible. Shards whose position fits neither its start nor its end start again.
+/// After a doubt: true if the tick is visible. Shards whose position fits neither its start nor its end start again; so does
+/// one that only wrote and did not move, unless the position of another, in the same transaction, tells.
 fn settle<K: Sink>(committer: &Committer<K>, tick: &mut Tick, committed: &[Position]) -> bool {
-    if tick.positions().iter().all(|position| committed.contains(position)) {
+    let found = |share: &Share| committed.iter().find(|c| c.partition == share.partition).map(|c| c.next_offset);
+    let stands_at = |share: &Share, offset| found(share) == Some(offset);
+    let mut moved = tick.shares.iter().filter(|share| share.start < share.end);
+    let tells = moved.clone().next().is_some();
+    if tells && tick.shares.iter().all(|share| stands_at(share, share.end)) {
         return true;
     }
-    let found = |partition| committed.iter().find(|c| c.partition == partition).map(|c| c.next_offset);
-    let shares = tick.shares.iter();
+    let is_absent = moved.any(|share| stands_at(share, share.start));
+    let is_settled = |share: &&Share| stands_at(share, share.start) && (is_absent || share.start < share.end);
     let unknown: Vec<i32> =
-        shares.filter(|share| found(share.partition) != Some(share.start)).map(|share| share.partition).collect();
+        tick.shares.iter().filter(|share| !is_settled(share)).map(|share| share.partition).collect();
     unknown.iter().for_each(|partition| committer.ownership.ask(Request::Restart(*partition)));
     committer.lose(tick, unknown);
     false
 }
 
 fn acknowledged<K: Sink>(committer: &Committer<K>, tick: &mut Tick, began: Instant) {
-    let reports = tick.shares.drain(..).map(|share| share.report).collect();
+    let (reports, receipts): (_, Vec<_>) = tick.shares.drain(..).map(|share| (share.report, share.receipts)).unzip();
     committer.board.committed(&tick.outputs, reports, began.elapsed());
+    receipts.into_iter().flatten().for_each(Receipt::redeem);
     committer.board.clear("commit");
     committer.board.clear("broker");
 }

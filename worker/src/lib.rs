@@ -25,6 +25,7 @@ mod fold_rate;
 mod lane;
 mod tick;
 mod ownership;
+mod forget;
 mod control;
 mod worker;
 

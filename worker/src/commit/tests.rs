@@ -1,5 +1,6 @@
 //! The two threads of a lane against a sink that answers as it is told.
 
+mod forget;
 mod overlap;
 mod rig;
 

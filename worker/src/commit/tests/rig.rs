@@ -261,6 +261,7 @@ pub(super) fn halves(stage: &Arc<Stage>) -> (Lane<ScriptedSource, u32>, Committe
         handed_over: Instant::now(),
         records: 0,
         releases: Vec::new(),
+        wishes: Vec::new(),
         stopping,
     };
     (lane, committer)
