@@ -51,7 +51,9 @@ pub(crate) struct Receipt {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ForgetError {
     /// There is nothing to look in.
-    #[error("this worker owns no partition: it is joining its group, or others own all of them; ask the others, or again")]
+    #[error(
+        "this worker owns no partition: it is joining its group, or others own all of them; ask the others, or again"
+    )]
     NoPartition,
     /// The lanes have ended, or are about to.
     #[error("this worker is stopping, and its partitions go to others; ask those")]

@@ -74,7 +74,9 @@ impl Server {
                     // A dropped sender says the same as a sent word.
                     drop(stopped.await);
                 };
-                if let Err(error) = axum::serve(listener, routes(Served { board, forget })).with_graceful_shutdown(ended).await {
+                if let Err(error) =
+                    axum::serve(listener, routes(Served { board, forget })).with_graceful_shutdown(ended).await
+                {
                     tracing::error!(%error, "the status server ended");
                 }
             });

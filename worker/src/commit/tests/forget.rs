@@ -112,7 +112,10 @@ impl Both {
     }
 
     /// Settles the tick and says what the asker was told, what the lane asks for, and how often the tick was sent.
-    fn settled(mut self, answers: impl IntoIterator<Item = Answer>) -> (Result<Vec<i32>, ForgetError>, Vec<Request>, usize) {
+    fn settled(
+        mut self,
+        answers: impl IntoIterator<Item = Answer>,
+    ) -> (Result<Vec<i32>, ForgetError>, Vec<Request>, usize) {
         self.stage.script().answers.extend(answers);
         turn(&mut self.committer);
         self.lane.attend(Duration::ZERO);
