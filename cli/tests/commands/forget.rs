@@ -109,12 +109,24 @@ fn committed(pipeline: &Pipeline) -> u64 {
     sum(&lines, "/marker/records")
 }
 
+/// Whether nothing but a trace of its end, if that, lies in the state topic.
+fn is_gone(pipeline: &Pipeline, key: &str) -> bool {
+    let output = pipeline.state(&["--key", key, "--output", "json"]);
+    let (lines, errors) = answered(&output);
+    let is_unknown = errors.contains(&format!("nothing is known of key `{key}`"));
+    let is_end = |line: &Value| line["image"]["dropped"] == Value::Bool(true) && line["incident"].is_null();
+    is_unknown || (!lines.is_empty() && lines.iter().all(is_end))
+}
+
 #[test]
 fn a_key_that_a_worker_forgot_does_not_come_back_though_it_is_killed() {
     let pipeline = Pipeline::new("forget");
     let events = pipeline.fill();
-    let key = events.iter().find(|event| event["amount"].as_f64() > Some(100.0)).unwrap()["userId"].as_str().unwrap();
-    let other = events.iter().map(|event| event["userId"].as_str().unwrap()).find(|user| *user != key).unwrap();
+    // Two users with an open incident: what is known of one lies in the state topic though it has no image yet.
+    let high = events.iter().filter(|event| event["amount"].as_f64() > Some(100.0));
+    let mut users = high.map(|event| event["userId"].as_str().unwrap());
+    let key = users.next().unwrap();
+    let other = users.find(|user| *user != key).unwrap();
     let address = unused_address();
     let worker = pipeline.worker(&["--listen", &address]);
     let began = Instant::now();
@@ -125,8 +137,8 @@ fn a_key_that_a_worker_forgot_does_not_come_back_though_it_is_killed() {
     assert_eq!(lines[0]["forgotten"], Value::Bool(true), "{lines:?}");
     // Killed at once: no image of anything else is written any more.
     drop(worker);
-    let unknown = format!("nothing is known of key `{key}`");
-    assert!(pipeline.refusal(&["--key", key], 1).contains(&unknown));
+    assert!(is_gone(&pipeline, key));
+    assert!(!is_gone(&pipeline, other), "it would be seen");
     let replays = |line: &Value| line["recovery"]["replayRecords"].as_u64() > Some(0);
     assert!(pipeline.lines(&[]).iter().any(replays), "a successor has something to replay");
 
@@ -142,8 +154,8 @@ fn a_key_that_a_worker_forgot_does_not_come_back_though_it_is_killed() {
     let (_, errors) = ended_with(&forget(key, &[&next], &[]), 1);
     assert!(errors.contains("no worker that was asked knows"), "{errors}");
     successor.stop();
-    assert!(pipeline.refusal(&["--key", key], 1).contains(&unknown), "a stopped worker has written all it knew");
-    assert_eq!(pipeline.lines(&["--key", other]).len(), 1);
+    assert!(is_gone(&pipeline, key), "a stopped worker has written all it knew");
+    assert!(!is_gone(&pipeline, other));
     let lines = pipeline.lines(&[]);
     assert!(!lines.iter().any(replays), "it had all partitions, and replayed them: {lines:?}");
 }

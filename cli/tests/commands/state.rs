@@ -94,7 +94,7 @@ spec: {{inputs: [amount], detector: {{tail: {{}}}}}}
     }
 
     #[track_caller]
-    pub(super) fn refusal(&self, more: &[&str], code: i32) -> String {
+    fn refusal(&self, more: &[&str], code: i32) -> String {
         ended_with(&self.state(more), code).1
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::rig::{Answer, Rig, ScriptedSink, ScriptedSource, Stage, at, halves, shard, snapshot};
 use crate::commit::{Committer, commit};
 use crate::forget::{ForgetError, forget};
+use crate::keep::keep;
 use crate::lane::Lane;
 use crate::ownership::{Mail, Ownership, Request};
 use crate::pipeline;
@@ -140,4 +141,30 @@ fn a_doubt_is_settled_by_the_shard_that_moved() {
     let lost = Err(ForgetError::Lost(vec![0]));
     let restarts = vec![Request::Restart(0), Request::Restart(1)];
     assert_eq!(Both::new().settled([doubt(3)]), (lost, restarts, 1), "nobody knows");
+}
+
+#[test]
+fn what_a_shard_drops_without_a_record_is_written_at_once() {
+    let stage = Arc::new(Stage::default());
+    let (mut lane, mut committer) = halves(&stage);
+    let (taken, _adopted) = channel();
+    let kept = Box::new(shard(0, 7).keeping_state());
+    assert!(lane.ownership.post(0, Mail::Adopt { partition: 0, epoch: 1, shard: kept, taken }));
+    lane.attend(Duration::ZERO);
+    stage.script().batches.push_back(vec![(0, 7)]);
+    pipeline::tick(&mut lane);
+    stage.script().answers.push_back(Answer::Done);
+    turn(&mut committer);
+    lane.settle();
+
+    // As an expiry in silence does it: no record, no alert, and nobody who waits.
+    let Lane { shards, scratch, outputs, .. } = &mut lane;
+    assert!(pipeline::forget(&mut shards.get_mut(&0).unwrap().shard, "k", scratch, outputs));
+    lane.keep(keep);
+    lane.hand_over();
+    let tick = committer.fold.take(Duration::ZERO).expect("the lane lives").expect("handed over");
+    let records = tick.outputs.records().iter();
+    let keys: Vec<_> = records.map(|record| tick.outputs.bytes(record.key.as_ref().unwrap())).collect();
+    assert!(keys.contains(&&b"k/k"[..]), "{keys:?}");
+    assert_eq!(tick.positions(), [at(0, 8)]);
 }
