@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::failure::USAGE;
-use crate::{generate, state, up, validate, worker};
+use crate::{forget, generate, state, up, validate, worker};
 
 /// Finds anomalies in Kafka streams.
 ///
@@ -24,6 +24,7 @@ enum Command {
     Up(up::Arguments),
     Worker(worker::Arguments),
     State(state::Arguments),
+    Forget(forget::Arguments),
     Validate(validate::Arguments),
     Generate(generate::Arguments),
 }
@@ -53,6 +54,7 @@ pub fn main() -> ExitCode {
         Command::Up(arguments) => up::run(&arguments),
         Command::Worker(arguments) => worker::run(&arguments),
         Command::State(arguments) => state::run(&arguments),
+        Command::Forget(arguments) => forget::run(&arguments),
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
     };

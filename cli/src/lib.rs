@@ -6,6 +6,7 @@
 //!           ─► up         input ─► feeder ─► broker ─► worker ─► alerts ─► view, judge, summary
 //!           ─► worker     objects ─► worker, until a signal
 //!           ─► state      state topic, offsets ─► what is known of a partition, of a key
+//!           ─► forget     key ─► running workers ─► who has forgotten it
 //! ```
 //! [`scenario`] is pure: a seeded generator of card payments with planted anomalies, and the judge that compares
 //! incidents with what was planted. [`replay`] reads files. The commands do the rest of the I/O.
@@ -25,6 +26,7 @@ pub mod replay;
 mod kafka;
 mod pipeline;
 
+mod forget;
 mod generate;
 mod state;
 mod up;

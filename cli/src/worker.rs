@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     /// In place of `spec.kafka.bootstrapServers`
     #[arg(long, value_name = "HOST:PORT")]
     brokers: Option<String>,
-    /// Serve /status, /health and /metrics here
+    /// Serve /status, /health, /metrics and /forget here
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen)]
     listen: Option<SocketAddr>,
     /// Threads that fold events [default: one per processor]

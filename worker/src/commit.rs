@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use crate::faults::{Promise, is_broken, point};
+use crate::forget::Receipt;
 use crate::ownership::{Ownership, Request};
 use crate::ports::{CommitError, Position, Sink};
 use crate::status::Board;
@@ -153,7 +154,8 @@ fn is_visible<K: Sink>(committer: &mut Committer<K>, tick: &mut Tick) -> bool {
     }
 }
 
-/// After a doubt: true if the tick is visible. Shards whose position fits neither its start nor its end start again.
+/// After a doubt: true if the tick is visible. Shards whose position fits neither its start nor its end start again; so does
+/// one that only wrote and did not move, unless the position of another, in the same transaction, tells.
 fn settle<K: Sink>(committer: &Committer<K>, tick: &mut Tick, committed: &[Position]) -> bool {
     let has_moved = |share: &Share| share.end > share.start;
     let tells = !committer.durable || tick.shares.iter().any(has_moved);
@@ -172,8 +174,9 @@ fn settle<K: Sink>(committer: &Committer<K>, tick: &mut Tick, committed: &[Posit
 }
 
 fn acknowledged<K: Sink>(committer: &Committer<K>, tick: &mut Tick, began: Instant) {
-    let reports = tick.shares.drain(..).map(|share| share.report).collect();
+    let (reports, receipts): (_, Vec<_>) = tick.shares.drain(..).map(|share| (share.report, share.receipts)).unzip();
     committer.board.committed(&tick.outputs, reports, began.elapsed());
+    receipts.into_iter().flatten().for_each(Receipt::redeem);
     committer.board.clear("commit");
     committer.board.clear("broker");
 }

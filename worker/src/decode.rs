@@ -25,6 +25,7 @@ use interpret::{Interpreted, interpret};
 
 pub(crate) use event_time::{MAX_TIME_MS, likely_unit, unit_name};
 pub(crate) use future::Guard;
+pub(crate) use interpret::KEY_BYTES;
 pub(crate) use json::special_bytes;
 pub(crate) use layout::Layout;
 pub(crate) use leaf::Leaf;

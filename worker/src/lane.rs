@@ -25,6 +25,7 @@ use crate::commit::{self, Committer};
 use crate::decide::Severity;
 use crate::faults::point;
 use crate::fold_rate::FoldRate;
+use crate::forget::{Receipt, Wish};
 use crate::keep::{Backlog, Keeper, Pace, keep};
 use crate::outputs::Outputs;
 use crate::ownership::{Epoch, Mail, Ownership, Request};
@@ -53,6 +54,9 @@ const NEARLY_LOST: i64 = 10_000;
 /// Adds what has changed in a shard to the outputs.
 pub(crate) type Keep = fn(&mut Shard, &mut Keeper, Pace, &mut Outputs) -> Backlog;
 
+/// Drops a key from a shard; false if it is not known there.
+pub(crate) type Forget = fn(&mut Shard, &str, &mut Scratch, &mut Outputs) -> bool;
+
 /// What the fold thread of a lane works with.
 pub(crate) struct Lane<S, F> {
     pub(crate) index: usize,
@@ -75,6 +79,8 @@ pub(crate) struct Lane<S, F> {
     pub(crate) records: usize,
     /// Revocations that are answered when the tick in flight holds nothing of their partitions.
     pub(crate) releases: Vec<(Vec<i32>, Sender<()>)>,
+    /// Keys that the next tick forgets.
+    pub(crate) wishes: Vec<Wish>,
     pub(crate) stopping: Arc<AtomicBool>,
 }
 
@@ -94,6 +100,8 @@ pub(crate) struct Held {
     /// It stood still and is being tried again.
     pub(crate) recovering: bool,
     backoff: Backoff,
+    /// Owed for keys that it has forgotten in the open tick.
+    receipts: Vec<Receipt>,
 }
 
 /// A partition that stands still at its offset.
@@ -162,6 +170,8 @@ impl<S: Source, F> Lane<S, F> {
                     partitions.iter().for_each(|partition| self.drop_shard(*partition));
                     self.releases.push((partitions, done));
                 }
+                // Not now: the open tick may have been written down already.
+                Mail::Forget(wish) => self.wishes.push(wish),
                 Mail::Stop => self.stopping.store(true, Ordering::Relaxed),
             }
         }
@@ -183,6 +193,7 @@ impl<S: Source, F> Lane<S, F> {
             stall: None,
             recovering: false,
             backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
+            receipts: Vec::new(),
         };
         self.board.shard(held.report(&self.fold_rate));
         self.board.resumed(partition);
@@ -200,6 +211,20 @@ impl<S: Source, F> Lane<S, F> {
                 held.shard.at_end(held.second);
                 turn(&mut held.shard, &mut self.scratch, &mut self.outputs);
             }
+        }
+    }
+
+    /// Forgets the keys that people want forgotten, in every shard that knows them.
+    pub(crate) fn forget_keys(&mut self, forget: Forget) {
+        for wish in std::mem::take(&mut self.wishes) {
+            let mut known = Vec::new();
+            for (partition, held) in &mut self.shards {
+                if forget(&mut held.shard, &wish.key, &mut self.scratch, &mut self.outputs) {
+                    held.receipts.push(wish.receipt(*partition));
+                    known.push(*partition);
+                }
+            }
+            wish.answer(self.shards.keys().copied().collect(), known);
         }
     }
 
@@ -225,7 +250,7 @@ impl<S: Source, F> Lane<S, F> {
         // Shards of a lane are replayed one after the other; a part is left for the measure's errors.
         let replay = replay * BELIEVED / self.shards.len().max(1) as f64;
         for (partition, held) in &mut self.shards {
-            let changed = held.is_in(&self.outputs) || held.shard.introduces();
+            let changed = held.is_in(&self.outputs) || held.shard.introduces() || held.shard.has_dropped();
             if changed || (all && held.shard.is_dirty()) {
                 let folded = (held.shard.next_offset() - held.committed).max(0) as u64;
                 let hurry = all || held.is_nearly_lost(self.board.first_offset(*partition));
@@ -258,7 +283,7 @@ impl<S: Source, F> Lane<S, F> {
     /// Hands the open tick to the commit thread, if there is anything in it. Waits for the former tick first: what is lost
     /// to that one must not be in this one.
     pub(crate) fn hand_over(&mut self) {
-        if self.shards.values().any(Held::has_moved) || !self.outputs.is_empty() {
+        if self.shards.values().any(Held::has_news) || !self.outputs.is_empty() {
             self.settle();
             let shares = self.shares();
             if !shares.is_empty() {
@@ -292,7 +317,7 @@ impl<S: Source, F> Lane<S, F> {
         }
     }
 
-    /// What the open tick holds: shards that moved, or wrote something without moving.
+    /// What the open tick holds: shards that moved, forgot, or wrote something without moving.
     fn shares(&mut self) -> Vec<Share> {
         let (outputs, fold_rate) = (&self.outputs, &self.fold_rate);
         self.shards
@@ -307,6 +332,7 @@ impl<S: Source, F> Lane<S, F> {
                     start,
                     end: held.committed,
                     report: held.report(fold_rate),
+                    receipts: std::mem::take(&mut held.receipts),
                 }
             })
             .collect()
@@ -325,14 +351,15 @@ impl<S: Source, F> Lane<S, F> {
 }
 
 impl Held {
-    fn has_moved(&self) -> bool {
-        self.shard.next_offset() > self.committed
+    /// Whether it moved, or has to say that a key is forgotten, which nothing else may show where no state is kept.
+    fn has_news(&self) -> bool {
+        self.shard.next_offset() > self.committed || !self.receipts.is_empty()
     }
 
-    /// Whether the open tick holds something of it: it moved, or wrote something without moving.
+    /// Whether the open tick holds something of it: it has news, or wrote something without moving.
     fn is_in(&self, outputs: &Outputs) -> bool {
         let partition = self.shard.partition();
-        self.has_moved() || outputs.records().iter().any(|record| record.partition == partition)
+        self.has_news() || outputs.records().iter().any(|record| record.partition == partition)
     }
 
     /// Whether the source is about to lose what a replay would need.

@@ -26,6 +26,7 @@ mod lane;
 mod tick;
 mod ownership;
 mod replay_time;
+mod forget;
 mod control;
 mod worker;
 

@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::forget::Wish;
 use crate::shard::Shard;
 
 /// One assignment of a partition to this worker.
@@ -34,7 +35,7 @@ impl<F> Default for Snapshot<F> {
     }
 }
 
-/// What the control thread tells a lane.
+/// What a lane is told.
 #[derive(Debug)]
 pub(crate) enum Mail {
     /// Own this partition. Reading resumes when `taken` is answered.
@@ -63,6 +64,8 @@ pub(crate) enum Mail {
         /// Answered when they are gone.
         done: Sender<()>,
     },
+    /// Forget a key, at the beginning of the next tick.
+    Forget(Wish),
     /// Finish: nothing more will come.
     Stop,
 }
@@ -112,6 +115,11 @@ impl<F> Ownership<F> {
             requests: Mutex::default(),
             end: OnceLock::new(),
         }
+    }
+
+    /// How many lanes there are.
+    pub(crate) fn lanes(&self) -> usize {
+        self.mailboxes.len()
     }
 
     /// The lane that owns a partition.

@@ -1,7 +1,7 @@
 //! The order of the steps; no other file knows it.
 //!
 //! ```text
-//! fold thread:    take ► fold each record ► set off the timers of silent partitions ► hand over ─┐
+//! fold thread:    forget what people want forgotten ► take ► fold each record ► set off the timers of silent partitions ► hand over ─┐
 //! commit thread:                                             commit the tick before it … this one ◄┘
 //!
 //! fold:  take ─► decode ────────► window ─────────► score ─► decide ─► emit ─► commit
@@ -33,7 +33,7 @@ use crate::outcome::{Ended, Outcome};
 use crate::outputs::Outputs;
 use crate::ports::{RawEvent, Source};
 use crate::score::score;
-use crate::shard::{Shard, open, reopen, set_off_timers};
+use crate::shard::{Shard, forget_key, open, reopen, set_off_timers};
 use crate::take::take as take_records;
 use crate::window::{admit, window};
 
@@ -44,6 +44,8 @@ pub(crate) use scratch::Work;
 /// One tick of a lane, up to its hand-over: the commit thread does the rest while the next one is folded.
 pub(crate) fn tick<S: Source, F>(lane: &mut Lane<S, F>) {
     lane.begin_tick(Instant::now());
+
+    lane.forget_keys(forget);
 
     take_records(lane, fold);
 
@@ -96,6 +98,12 @@ pub fn replay(shard: &mut Shard, raw: &RawEvent<'_>, scratch: &mut Scratch, nowh
 /// Sets off the timers that are due: at the end of a tick, and when the partition is idle.
 pub fn turn(shard: &mut Shard, scratch: &mut Scratch, outputs: &mut Outputs) {
     set_off_timers(shard, &mut scratch.work, outputs);
+}
+
+/// Forgets a key between two records, as if it had never been seen: its incident is closed, its state is dropped. False if
+/// the shard does not know it.
+pub fn forget(shard: &mut Shard, key: &str, scratch: &mut Scratch, outputs: &mut Outputs) -> bool {
+    forget_key(shard, key, &mut scratch.work, outputs)
 }
 
 /// The steps of one record.

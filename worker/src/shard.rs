@@ -23,7 +23,7 @@ use crate::score::{Calibration, Scoring};
 use crate::state::{ClockTick, LowWater};
 use crate::window::{Duplicates, EventTime};
 
-pub(crate) use expire::set_off_timers;
+pub(crate) use expire::{forget_key, set_off_timers};
 pub(crate) use image::{read_image, split_image, write_image};
 pub(crate) use journal::{Dropped, Journal};
 pub(crate) use keys::{CLEAN, KeyState, Keys};
@@ -190,6 +190,11 @@ impl Shard {
     /// Whether owner and configuration have to be written before anything else happens.
     pub(crate) fn introduces(&self) -> bool {
         self.journal.introduces
+    }
+
+    /// Whether keys were dropped and the state topic does not know it yet.
+    pub(crate) fn has_dropped(&self) -> bool {
+        !self.journal.dropped.is_empty()
     }
 
     /// Whether a restart would have to replay something.

@@ -12,6 +12,7 @@ use std::mem::{replace, take};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+use crate::forget::Receipt;
 use crate::outputs::Outputs;
 use crate::ownership::Epoch;
 use crate::ports::Position;
@@ -39,6 +40,8 @@ pub(crate) struct Share {
     pub(crate) end: i64,
     /// What the board says of the shard once the tick is visible.
     pub(crate) report: ShardReport,
+    /// Owed for keys that it has forgotten once the tick is visible.
+    pub(crate) receipts: Vec<Receipt>,
 }
 
 /// What the commit thread says of the tick in flight.

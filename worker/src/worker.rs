@@ -33,6 +33,7 @@ use crate::commit::Committer;
 use crate::control::Control;
 use crate::faults;
 use crate::fold_rate::FoldRate;
+use crate::forget::{self, forget};
 use crate::keep::Keeper;
 use crate::lane::{self, Lane};
 use crate::outputs::Outputs;
@@ -62,7 +63,7 @@ pub struct Options {
     pub lanes: Option<usize>,
     /// The shards' clock.
     pub clock: ClockKind,
-    /// Where `/status`, `/health` and `/metrics` are served; `None`: nowhere.
+    /// Where `/status`, `/health`, `/metrics` and `/forget` are served; `None`: nowhere.
     pub listen: Option<SocketAddr>,
     /// Folder of the secrets, `<secret>/<key>` each; default `/etc/faultline/secrets`.
     pub secrets: Option<PathBuf>,
@@ -134,8 +135,13 @@ pub fn start(config: Arc<WorkerConfig>, options: Options) -> Result<Worker, Star
     let client = client_config(&config.kafka, options.brokers.as_deref(), &secrets, &config.identity)?;
     let lanes = options.lanes.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
     let board = Arc::new(Board::new(&config.identity, lanes));
+    let ownership = Arc::new(Ownership::new(lanes));
     let server = match options.listen {
-        Some(address) => Some(Server::start(address, Arc::clone(&board)).map_err(StartError::Listen)?),
+        Some(address) => {
+            let asked = Arc::clone(&ownership);
+            let forget = move |key: &str| forget(&asked, key, forget::PATIENCE);
+            Some(Server::start(address, Arc::clone(&board), Arc::new(forget)).map_err(StartError::Listen)?)
+        }
         None => None,
     };
     let stop = Arc::new(AtomicBool::new(false));
@@ -145,6 +151,7 @@ pub fn start(config: Arc<WorkerConfig>, options: Options) -> Result<Worker, Star
         client,
         instance: instance(),
         lanes,
+        ownership,
         board: Arc::clone(&board),
         stop: Arc::clone(&stop),
     };
@@ -168,7 +175,7 @@ impl Worker {
         self.board.status()
     }
 
-    /// Where it serves `/status`, `/health` and `/metrics`.
+    /// Where it serves `/status`, `/health`, `/metrics` and `/forget`.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.server.as_ref().map(Server::address)
@@ -211,6 +218,7 @@ struct Running {
     client: ClientConfig,
     instance: String,
     lanes: usize,
+    ownership: Arc<Ownership<Arc<GroupMetadata>>>,
     board: Arc<Board>,
     stop: Arc<AtomicBool>,
 }
@@ -228,7 +236,7 @@ impl Running {
         let Some(layout) = self.wait_for(&topics) else { return Ok(()) };
         let partitions = layout.source_partitions as u32;
         let layout = Arc::new(RwLock::new(layout));
-        let ownership = Arc::new(Ownership::new(self.lanes));
+        let ownership = Arc::clone(&self.ownership);
         let topic = self.config.source.topic.clone();
         let context = GroupContext::new(&topic, Arc::clone(&ownership), Arc::clone(&self.board));
         let consumer: GroupConsumer = self.group_settings().create_with_context(context).map_err(StopError::Client)?;
@@ -469,6 +477,7 @@ impl Running {
             handed_over: Instant::now(),
             records: 0,
             releases: Vec::new(),
+            wishes: Vec::new(),
             stopping,
         };
         (lane, committer)

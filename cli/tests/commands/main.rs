@@ -1,6 +1,7 @@
 //! The program from outside: what it prints, what it ends with, and a whole pipeline in the embedded broker.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod forget;
 mod kcat;
 mod state;
 mod wake;

@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::{ended_with, faultline, interrupt, run};
 
-const EVENTS: usize = 600;
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const EVENTS: usize = 600;
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) fn brokers() -> String {
     std::env::var("FAULTLINE_KAFKA").unwrap_or_else(|_| {
@@ -21,13 +21,13 @@ pub(crate) fn brokers() -> String {
 }
 
 /// A pipeline whose rule finds payments above 100, with an identity of its own.
-struct Pipeline {
+pub(super) struct Pipeline {
     folder: tempfile::TempDir,
     identity: String,
 }
 
 impl Pipeline {
-    fn new(test: &str) -> Self {
+    pub(super) fn new(test: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let identity = format!("{test}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let text = format!(
@@ -83,13 +83,13 @@ spec: {{inputs: [amount], detector: {{tail: {{}}}}}}
         self.folder.path()
     }
 
-    fn state(&self, more: &[&str]) -> std::process::Output {
+    pub(super) fn state(&self, more: &[&str]) -> std::process::Output {
         let folder = self.folder().display().to_string();
         run(&[&["state", folder.as_str(), "--brokers", brokers().as_str()], more].concat())
     }
 
     #[track_caller]
-    fn lines(&self, more: &[&str]) -> Vec<Value> {
+    pub(super) fn lines(&self, more: &[&str]) -> Vec<Value> {
         ended_with(&self.state(&[more, &["--output", "json"]].concat()), 0).0
     }
 
@@ -99,26 +99,27 @@ spec: {{inputs: [amount], detector: {{tail: {{}}}}}}
     }
 
     /// Fills the source; returns what it was filled with.
-    fn fill(&self) -> Vec<Value> {
+    pub(super) fn fill(&self) -> Vec<Value> {
         let arguments = ["generate", "card-payments", "--events", &EVENTS.to_string()];
         let topic = format!("{}.in", self.identity);
         ended_with(&run(&[&arguments[..], &["--brokers", &brokers(), "--topic", &topic]].concat()), 0);
         ended_with(&run(&arguments), 0).0
     }
 
-    fn worker(&self) -> Working {
+    pub(super) fn worker(&self, more: &[&str]) -> Working {
         let mut command = faultline();
         command.arg("worker").arg(self.folder()).args(["--brokers", &brokers(), "--lanes", "2"]);
         // Time stands still without events, so that no incident ends.
-        command.args(["--clock", "records", "--clock-speed", "0"]);
+        command.args(["--clock", "records", "--clock-speed", "0"]).args(more);
         Working(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 }
 
-struct Working(Child);
+/// A running worker; it is killed when it is dropped.
+pub(super) struct Working(Child);
 
 impl Working {
-    fn stop(mut self) {
+    pub(super) fn stop(mut self) {
         assert!(self.0.try_wait().unwrap().is_none(), "the worker ended by itself");
         interrupt(&self.0);
         assert_eq!(self.0.wait().unwrap().code(), Some(0));
@@ -133,7 +134,7 @@ impl Drop for Working {
     }
 }
 
-fn sum(lines: &[Value], pointer: &str) -> u64 {
+pub(super) fn sum(lines: &[Value], pointer: &str) -> u64 {
     lines.iter().map(|line| line.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)).sum()
 }
 
@@ -149,7 +150,7 @@ fn state_tells_what_a_worker_has_kept_while_it_runs_and_after_it() {
     let (all, high) = (users(events.iter()), users(events.iter().filter(is_high)));
     assert!(high.len() > 3 && high.len() < all.len(), "{} of {}", high.len(), all.len());
 
-    let worker = pipeline.worker();
+    let worker = pipeline.worker(&[]);
     let began = Instant::now();
     let mut missing = Vec::new();
     while {

@@ -239,14 +239,6 @@ impl GroupMetadata {
         (!metadata.is_null()).then(|| Self(metadata))
     }
 
-    /// Of a group that one is no member of: offsets sent with it are not fenced.
-    pub(crate) fn of_nobody(group: &str) -> Option<Self> {
-        let group = CString::new(group).ok()?;
-        // SAFETY: the name is a C string, which is copied; the result is ours.
-        let metadata = unsafe { sys::rd_kafka_consumer_group_metadata_new(group.as_ptr()) };
-        (!metadata.is_null()).then(|| Self(metadata))
-    }
-
     /// The generation; −1 outside a group, where a commit would not be fenced.
     #[must_use]
     pub fn generation(&self) -> i32 {

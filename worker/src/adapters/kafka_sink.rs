@@ -238,7 +238,8 @@ impl KafkaSink {
             fault("committed")?;
             return self.commit_offsets(positions).map_err(|e| Broken::before(&e));
         }
-        let nobody = is_broken(Promise::FencePerEpoch).then(|| GroupMetadata::of_nobody(&self.config.group)).flatten();
+        // Who only asks for positions is no member: its offsets are not fenced.
+        let nobody = is_broken(Promise::FencePerEpoch).then(|| GroupMetadata::of(self.positions.client())).flatten();
         let fence = nobody.as_ref().unwrap_or(fence);
         retry(cancelled, || native::send_offsets(producer, &offsets, fence, SLICE))?;
         fault("commit")?;

@@ -1,6 +1,7 @@
 //! The two threads of a lane against a sink that answers as it is told.
 
 mod doubt;
+mod forget;
 mod overlap;
 mod rig;
 

@@ -16,7 +16,7 @@ use crate::outcome::Class;
 use crate::ports::RawEvent;
 
 /// Longest entity key, bytes.
-const KEY_BYTES: usize = 1024;
+pub(crate) const KEY_BYTES: usize = 1024;
 
 /// What a record says beside its values.
 #[derive(Debug, Clone, Copy)]

@@ -35,6 +35,8 @@ pub(crate) mod close_reason {
     pub(crate) const KEY_EXPIRED: &str = "keyExpired";
     /// The key made room for others.
     pub(crate) const KEY_EVICTED: &str = "keyEvicted";
+    /// A person wanted the key forgotten.
+    pub(crate) const KEY_FORGOTTEN: &str = "keyForgotten";
 }
 
 /// How an incident ended.

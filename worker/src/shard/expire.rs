@@ -1,4 +1,5 @@
-//! What ends: incidents after their quiet period, keys after their expiry, or early to make room for others.
+//! What ends: incidents after their quiet period, keys after their expiry, or early, to make room for others or because a
+//! person wants it.
 
 use super::{Purpose, Shard};
 use crate::emit::{Closing, close_reason, emit_closing};
@@ -52,6 +53,15 @@ pub(super) fn make_room(shard: &mut Shard, work: &mut Work, outputs: &mut Output
             drop_key(shard, &key, close_reason::KEY_EVICTED, work, outputs);
         }
     }
+}
+
+/// Forgets a key because a person wants it; false if it is not known.
+pub(crate) fn forget_key(shard: &mut Shard, key: &str, work: &mut Work, outputs: &mut Outputs) -> bool {
+    let is_known = shard.keys.find(key).is_some();
+    if is_known {
+        drop_key(shard, key, close_reason::KEY_FORGOTTEN, work, outputs);
+    }
+    is_known
 }
 
 /// Forgets a key; its incident ends with its last event.

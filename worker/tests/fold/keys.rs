@@ -1,8 +1,9 @@
-//! Keys come, expire, and make room.
+//! Keys come, expire, make room, and are forgotten on demand.
 
+use faultline_worker::outcome::Outcome;
 use faultline_worker::outputs::Topic;
 
-use super::support::{KEYED, Run, SEVERITIES, START, payment, rules};
+use super::support::{KEYED, Record, Run, SEVERITIES, START, payment, rules};
 
 /// Whether the last event was the first of its key.
 fn was_new(run: &Run) -> bool {
@@ -69,6 +70,43 @@ fn the_idlest_keys_make_room() {
     assert!(!was_new(&run), "it had been heard of lately");
     run.take(&payment("u02", 35, 1));
     assert!(was_new(&run), "it was forgotten");
+}
+
+#[test]
+fn a_key_is_forgotten_on_demand_and_its_incident_is_closed() {
+    let mut run = Run::new(&rules(KEYED, &always()));
+    run.take(&payment("u", 0, 500));
+    run.take(&payment("u", 10, 1));
+    run.take(&payment("v", 20, 500));
+    assert!(run.forget("u"));
+    assert!(!run.forget("u"), "it is not known any more");
+    assert!(!run.forget("nobody"));
+    assert_eq!((run.shard.keys(), run.shard.evicted_keys()), (1, 0));
+    let alerts = run.payloads(Topic::Alerts);
+    assert_eq!(alerts.len(), 3, "opened, opened, closed: {alerts:#?}");
+    let closed = &alerts[2];
+    assert_eq!((&closed["key"], &closed["state"]), (&"u".into(), &"closed".into()));
+    assert_eq!(closed["closeReason"], "keyForgotten");
+    assert_eq!(closed["timestamp"], "2026-11-01T02:00:10.000Z", "its incident ends with its last event");
+    run.take(&payment("u", 5, 700));
+    assert!(was_new(&run), "older than what was forgotten, and still the first event of a new key");
+    assert_eq!(run.payloads(Topic::Alerts)[3]["state"], "opened");
+    run.take(&payment("v", 30, 1));
+    assert!(!was_new(&run), "the other one was not touched");
+    run.take(&payment("v", 640, 1));
+    let closings = run.payloads(Topic::Alerts);
+    let closings: Vec<_> = closings.iter().filter(|alert| alert["closeReason"] == "quiet").collect();
+    assert_eq!((closings.len(), &closings[0]["key"]), (1, &"u".into()), "timers of the forgotten incident do nothing");
+    assert_eq!(closings[0]["timestamp"], "2026-11-01T02:10:05.000Z");
+}
+
+#[test]
+fn ids_outlive_a_key_that_is_forgotten() {
+    let mut run = Run::new(&rules(KEYED, SEVERITIES));
+    let event = Record::new("u", format!(r#"{{"id":"e1","user":"u","at":{START},"value":1}}"#));
+    assert_eq!(run.take(&event), Outcome::Scored);
+    assert!(run.forget("u"));
+    assert_eq!(run.take(&event), Outcome::Duplicate);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use faultline_crds::WorkerConfig;
 use faultline_numerics::random::Random;
 use faultline_worker::keep::{Backlog, Keeper, Pace, keep};
 use faultline_worker::outputs::{Outputs, Topic};
-use faultline_worker::pipeline::{Scratch, fold, turn};
+use faultline_worker::pipeline::{Scratch, fold, forget, turn};
 use faultline_worker::ports::RawEvent;
 use faultline_worker::restore::{Found, Rebuild};
 use faultline_worker::shard::Shard;
@@ -17,8 +17,8 @@ use proptest::prelude::*;
 use super::batches::{busy, stream};
 use super::support::{Record, START};
 
-/// Ticks, crashes and pace of a run.
-#[derive(Debug, Clone)]
+/// Ticks, crashes and pace of a run, and who is forgotten in it.
+#[derive(Debug, Clone, Default)]
 struct Course {
     /// Records after which a tick ends.
     ends: Vec<usize>,
@@ -28,6 +28,10 @@ struct Course {
     replay: f64,
     /// Ticks at whose end the partition is found idle.
     idle: Vec<usize>,
+    /// Users that are forgotten before a record …
+    forgotten: BTreeMap<usize, u64>,
+    /// … and at the end of a tick, perhaps of one without records.
+    forgotten_last: BTreeMap<usize, u64>,
     /// Whether the state topic is compacted at every restart.
     compacts: bool,
 }
@@ -163,9 +167,14 @@ fn run(config: &Arc<WorkerConfig>, records: &[Record], course: &Course) -> (Worl
             // Some event times lie ahead of the clock, so that its history matters.
             let second = START + tick as i64 * 11;
             shard.begin_tick(second);
+            let forget = |shard: &mut Shard, user: Option<&u64>, outputs: &mut Outputs| {
+                user.map(|user| forget(shard, &format!("u{user}"), &mut Scratch::new(), outputs));
+            };
             for offset in begin..end {
+                forget(&mut shard, course.forgotten.get(&offset), &mut outputs);
                 fold(&mut shard, &raw(records, offset), &mut scratch, &mut outputs).unwrap();
             }
+            forget(&mut shard, course.forgotten_last.get(&tick), &mut outputs);
             if course.idle.contains(&tick) {
                 shard.at_end(second);
                 shard.at_end(second + 400);
@@ -209,14 +218,20 @@ fn flush(world: &mut World, shard: &mut Shard, keeper: &mut Keeper) {
 fn courses(records: usize) -> impl Strategy<Value = Course> {
     let ends = prop::collection::btree_set(0..records, 0..40);
     let crashes = prop::collection::btree_map(0..41_usize, 1..3_u32, 0..6);
+    let empty = prop::collection::vec(0..records, 0..4);
     let idle = prop::collection::vec(0..41_usize, 0..3);
-    (ends, crashes, prop_oneof![0.0..20.0, 0.0..2000.0], idle, any::<bool>()).prop_map(
-        |(ends, crashes, replay, idle, compacts)| Course {
-            ends: ends.into_iter().collect(),
-            crashes,
-            replay,
-            idle,
-            compacts,
+    // Users come the more often the smaller their number is.
+    let forgotten = prop::collection::btree_map(0..records, 0..20_u64, 0..20);
+    let forgotten_last = prop::collection::btree_map(0..45_usize, 0..20_u64, 0..10);
+    let replay = prop_oneof![0.0..20.0, 0.0..2000.0];
+    (ends, empty, crashes, replay, idle, any::<bool>(), forgotten, forgotten_last).prop_map(
+        |(ends, empty, crashes, replay, idle, compacts, forgotten, forgotten_last)| {
+            // A tick that ends where the one before it ended has no records.
+            let mut ends: Vec<usize> =
+                ends.into_iter().flat_map(|end| [end].repeat(1 + usize::from(empty.contains(&end)))).collect();
+            ends.extend(empty);
+            ends.sort_unstable();
+            Course { ends, crashes, replay, idle, compacts, forgotten, forgotten_last }
         },
     )
 }
@@ -246,11 +261,50 @@ fn a_crash_after_every_tick_replays_and_shows_nothing() {
     let records = stream(7, 1500);
     let ends: Vec<usize> = (0..1500).step_by(37).collect();
     let crashes = (0..ends.len() + 1).map(|tick| (tick, 1)).collect();
-    let course = Course { ends, crashes, replay: 200.0, idle: vec![20], compacts: true };
+    let course = Course { ends, crashes, replay: 200.0, idle: vec![20], compacts: true, ..Course::default() };
     let (disturbed, replayed) = run(&config, &records, &course);
     let (undisturbed, _) = run(&config, &records, &Course { crashes: BTreeMap::new(), ..course });
     assert!(replayed > 1000, "{replayed} records were replayed");
     assert!(undisturbed.visible.contains("closed"));
+    assert_eq!(difference(&disturbed, &undisturbed), None);
+}
+
+/// The results of a user, by offset: whether the event was the first that was known of him.
+fn was_new(world: &World, user: &str) -> BTreeMap<usize, bool> {
+    let results = world.visible.lines().filter_map(|line| {
+        let mut words = line.splitn(4, ' ');
+        let (topic, offset, key) = (words.next()?, words.next()?, words.next()?);
+        let payload: serde_json::Value = serde_json::from_str(words.next()?).ok()?;
+        let is_new = payload["features"]["before"].is_null();
+        (topic == "Results" && key == user).then(|| (offset.parse().unwrap(), is_new))
+    });
+    results.collect()
+}
+
+#[test]
+fn a_key_that_was_forgotten_does_not_come_back_with_a_crash() {
+    let config = busy();
+    let records = stream(7, 1500);
+    let ends: Vec<usize> = (0..1500).step_by(37).collect();
+    let crashes = (0..ends.len() + 1).map(|tick| (tick, 1)).collect();
+    let remembered = Course { ends, crashes, replay: 2000.0, compacts: true, ..Course::default() };
+    let (known, _) = run(&config, &records, &remembered);
+    // A user in the middle of the stream and of an incident.
+    let mut opened = known.visible.lines().filter(|line| line.contains(r#""state":"opened""#)).map(|line| {
+        let words: Vec<&str> = line.splitn(4, ' ').collect();
+        (words[1].parse::<usize>().unwrap(), words[2])
+    });
+    let (at, user) = opened.find(|(at, _)| *at > 700).unwrap();
+    let course = Course { forgotten: [(at + 1, user.trim_start_matches('u').parse().unwrap())].into(), ..remembered };
+    let (disturbed, replayed) = run(&config, &records, &course);
+    assert!(replayed > 1000, "{replayed} records were replayed");
+    assert_eq!(disturbed.visible.matches("keyForgotten").count(), 1, "its incident is closed, once");
+    let (known, found) = (was_new(&known, user), was_new(&disturbed, user));
+    let (next, was_new) = known.range(at + 1..).next().unwrap();
+    assert!(known.range(..at).count() > 5 && !was_new, "without a wish {user} is known at {next}");
+    let differ: Vec<_> = found.iter().filter(|(offset, is_new)| known[*offset] != **is_new).collect();
+    assert_eq!(differ, [(next, &true)], "exactly the next event is the first of a new key");
+    let (undisturbed, _) = run(&config, &records, &Course { crashes: BTreeMap::new(), ..course });
     assert_eq!(difference(&disturbed, &undisturbed), None);
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use faultline_crds::WorkerConfig;
 use faultline_worker::outcome::{Outcome, Tally};
 use faultline_worker::outputs::{Output, Outputs, Topic};
-use faultline_worker::pipeline::{Scratch, Trip, fold, turn};
+use faultline_worker::pipeline::{Scratch, Trip, fold, forget, turn};
 use faultline_worker::ports::{RawEvent, RecordTime};
 use faultline_worker::shard::Shard;
 use serde_json::Value;
@@ -148,6 +148,11 @@ impl Run {
     pub(crate) fn idle(&mut self, clock_second: i64) {
         self.shard.at_end(clock_second);
         turn(&mut self.shard, &mut self.scratch, &mut self.outputs);
+    }
+
+    /// Forgets a key; false if it is not known.
+    pub(crate) fn forget(&mut self, key: &str) -> bool {
+        forget(&mut self.shard, key, &mut self.scratch, &mut self.outputs)
     }
 
     pub(crate) fn tally(&mut self) -> Tally {

@@ -14,6 +14,7 @@ mod verify;
 mod at_least_once;
 mod broker_away;
 mod exactly_once;
+mod forget;
 mod growth;
 mod large;
 mod past;

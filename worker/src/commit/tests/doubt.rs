@@ -35,8 +35,14 @@ fn doubt(durable: bool, shares: &[(i32, i64, i64)], found: &[Position]) -> Settl
     let (mut lane, mut committer) = halves(&stage);
     committer.durable = durable;
     stage.script().answers.extend([Answer::InDoubt { committed: found.to_vec() }, Answer::Done]);
-    let share =
-        |&(partition, start, end)| Share { partition, epoch: 1, start, end, report: ShardReport::of(partition) };
+    let share = |&(partition, start, end)| Share {
+        partition,
+        epoch: 1,
+        start,
+        end,
+        report: ShardReport::of(partition),
+        receipts: Vec::new(),
+    };
     lane.commits.hand_over(&mut lane.outputs, shares.iter().map(share).collect()).expect("the other end lives");
     let tick = committer.fold.take(Duration::ZERO).expect("the lane lives").expect("handed over");
     commit(&mut committer, tick);

@@ -241,7 +241,7 @@ pub(super) fn halves(stage: &Arc<Stage>) -> (Lane<ScriptedSource, u32>, Committe
     let committer = Committer {
         index: 0,
         sink: ScriptedSink(Arc::clone(stage)),
-        durable: false,
+        durable: true,
         ownership: Arc::clone(&ownership),
         board: Arc::clone(&board),
         fold,
@@ -264,6 +264,7 @@ pub(super) fn halves(stage: &Arc<Stage>) -> (Lane<ScriptedSource, u32>, Committe
         handed_over: Instant::now(),
         records: 0,
         releases: Vec::new(),
+        wishes: Vec::new(),
         stopping,
     };
     (lane, committer)
