@@ -121,8 +121,9 @@ impl<'a> World<'a> {
     /// Starts one more worker, with a fault point armed, and waits until it has come to it. How long that took; `None` if it
     /// did not.
     pub(crate) fn visit(&mut self, fault: &str) -> Result<Option<Duration>> {
-        if self.crew.of(Standing::Working).len() > self.workers {
-            self.rebalance(None)?;
+        let working = self.crew.of(Standing::Working);
+        if working.len() > self.workers {
+            self.crew.tell(working[0], Signal::SIGTERM)?;
         }
         let number = self.crew.start(Some(fault))?;
         self.armed.push(number);
@@ -138,20 +139,22 @@ impl<'a> World<'a> {
             }
             if helped.elapsed() > HELP {
                 helped = Instant::now();
-                self.rebalance(Some(number))?;
+                self.help(number)?;
             }
             std::thread::park_timeout(TURN);
         }
         Ok(None)
     }
 
-    /// Lets another worker join, or the one leave that has been there for longest, if there are enough beside this one.
-    fn rebalance(&mut self, beside: Option<usize>) -> Result<()> {
+    /// Moves partitions to a worker, or away from it: another one joins, or, if there are enough, the eldest is killed, which
+    /// leaves something to replay.
+    fn help(&mut self, number: usize) -> Result<()> {
         let working = self.crew.of(Standing::Working);
-        match working.iter().find(|number| beside != Some(**number)) {
-            Some(eldest) if working.len() > self.workers => self.crew.tell(*eldest, Signal::SIGTERM),
-            _ => self.crew.start(None).map(drop),
+        match working.iter().find(|other| **other != number) {
+            Some(eldest) if working.len() > self.workers => self.crew.kill(*eldest),
+            _ => drop(self.crew.start(None)?),
         }
+        Ok(())
     }
 
     /// Does one disturbance; nothing if there is nobody to disturb.
