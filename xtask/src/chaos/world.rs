@@ -383,7 +383,7 @@ impl<'a> World<'a> {
         };
         let was = committed[partition];
         let moved = (was - 1 - plan.random.below(500) as i64).max(0);
-        self.group.move_to(partition as i32, moved)?;
+        self.move_to(partition, moved)?;
         self.log(&format!("the offset of partition {partition} is moved from {was} to {moved}"));
         self.start_all()?;
         let began = Instant::now();
@@ -395,11 +395,25 @@ impl<'a> World<'a> {
         self.stop_all(EMPTY)?;
         let refused = self.stable()?[partition] == moved;
         if refused {
-            self.group.move_to(partition as i32, was)?;
+            self.move_to(partition, was)?;
         }
         self.start_all()?;
         let said = problems.first().map_or("nothing", String::as_str);
         Ok(format!("the workers {}; they said: {said}", if refused { "stood still" } else { "went on from there" }))
+    }
+
+    /// Moves an offset. A worker that was stopped while it joined is a member until its session is over, and nobody else may
+    /// move the offset until then.
+    fn move_to(&self, partition: usize, offset: i64) -> Result<()> {
+        let began = Instant::now();
+        while let Err(error) = self.group.move_to(partition as i32, offset) {
+            (self.interrupted)()?;
+            if began.elapsed() > EMPTY {
+                return Err(error);
+            }
+            std::thread::park_timeout(Duration::from_millis(200));
+        }
+        Ok(())
     }
 
     fn stable(&self) -> Result<Vec<i64>> {
