@@ -223,7 +223,9 @@ fn partitions(positions: &[Position]) -> Vec<i32> {
 /// Whether a partition of the tick is being taken away, or the time of the whole worker is over.
 fn has_to_go<F>(ownership: &Ownership<F>, positions: &[Position]) -> bool {
     let draining = &ownership.snapshot().draining;
-    ownership.is_over() || positions.iter().any(|position| draining.contains(&position.partition))
+    let is_draining =
+        |position: &Position| draining.contains(&position.partition) && !is_broken(Promise::FencePerEpoch);
+    ownership.is_over() || positions.iter().any(is_draining)
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use crate::services::kafka::cluster::{BROKERS, Cluster, offsets_partition};
 
 /// Beyond the workers' session timeout of 10 s.
 const HELD_MS: (u64, u64) = (11_000, 14_000);
-/// How long a worker is held that stops itself, beyond its session too.
-const HELD_ITSELF: Duration = Duration::from_secs(12);
+/// Others have taken the place of one that is held after its session, a rebalance and a recovery; at the latest after this.
+const REPLACED: Duration = Duration::from_secs(60);
 /// What a worker logs when it comes to a fault point.
 const PASSED: &str = "a fault point is passed";
 /// A worker that has not come to it after this long is helped by a rebalance, again and again: longer than the session of
@@ -131,11 +131,11 @@ impl<'a> World<'a> {
         while began.elapsed() < UNREACHED {
             self.turn()?;
             if self.crew.has_said(number, PASSED) {
+                let took = began.elapsed();
                 if fault.contains("=stop") {
-                    self.crew.tell(number, Signal::SIGSTOP)?;
-                    self.later(HELD_ITSELF, Action::Continue(number));
+                    self.hold_until_replaced(number)?;
                 }
-                return Ok(Some(began.elapsed()));
+                return Ok(Some(took));
             }
             if helped.elapsed() > HELP {
                 helped = Instant::now();
@@ -144,6 +144,29 @@ impl<'a> World<'a> {
             std::thread::park_timeout(TURN);
         }
         Ok(None)
+    }
+
+    /// Holds a worker until others have committed in every partition, its own too; then it goes on.
+    fn hold_until_replaced(&mut self, number: usize) -> Result<()> {
+        self.crew.tell(number, Signal::SIGSTOP)?;
+        let held = Instant::now();
+        let mut before = Vec::new();
+        loop {
+            self.turn()?;
+            // Nobody can say while a transaction is pending.
+            let now = self.group.committed(Duration::from_secs(1)).unwrap_or_default();
+            if before.is_empty() {
+                before = now;
+            } else if !now.is_empty() && before.iter().zip(&now).all(|(before, now)| now > before) {
+                return self.crew.tell(number, Signal::SIGCONT);
+            }
+            ensure!(
+                held.elapsed() < REPLACED,
+                "after {} s nobody works in place of worker {number}",
+                REPLACED.as_secs()
+            );
+            std::thread::park_timeout(TURN);
+        }
     }
 
     /// Moves partitions to a worker, or away from it: another one joins, or, if there are enough, the eldest is killed, which
@@ -197,7 +220,7 @@ impl<'a> World<'a> {
             Kind::HoldItself => {
                 let fault = format!("tick=stop@{}", 1 + plan.random.below(40));
                 match self.visit(&fault)? {
-                    Some(_) => format!("a worker is held before it writes ({fault}), for {} s", HELD_ITSELF.as_secs()),
+                    Some(_) => format!("a worker was held before it wrote ({fault}), until others had taken its place"),
                     None => format!("no worker came to {fault}"),
                 }
             }
