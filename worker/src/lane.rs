@@ -246,7 +246,7 @@ impl<S: Source, F> Lane<S, F> {
     }
 
     fn write_state(&mut self, keep: Keep, all: bool) {
-        let replay = self.fold_rate.per_second() * self.config.delivery.max_recovery_ms as f64 / 1000.0;
+        let replay = self.fold_rate.per_second() * self.most_recovery_seconds();
         // Shards of a lane are replayed one after the other; a part is left for the measure's errors.
         let replay = replay * BELIEVED / self.shards.len().max(1) as f64;
         for (partition, held) in &mut self.shards {
@@ -305,10 +305,14 @@ impl<S: Source, F> Lane<S, F> {
         }
     }
 
+    fn most_recovery_seconds(&self) -> f64 {
+        self.config.delivery.max_recovery_ms as f64 / 1000.0
+    }
+
     /// Says so when the replay after a crash would take too long.
     fn tell_replay_time(&mut self) {
         let records: u64 = self.shards.values().map(|held| held.backlog.replay).sum();
-        let most = self.config.delivery.max_recovery_ms as f64 / 1000.0;
+        let most = self.most_recovery_seconds();
         let seconds = self.fold_rate.seconds(records);
         match self.replay_time.note(seconds, most) {
             Verdict::Unchanged => {}

@@ -1,8 +1,8 @@
 //! The order of the steps; no other file knows it.
 //!
 //! ```text
-//! fold thread:    forget what people want forgotten ► take ► fold each record ► set off the timers of silent partitions ► hand over ─┐
-//! commit thread:                                             commit the tick before it … this one ◄┘
+//! fold thread:    forget keys ► take ► fold each record ► set off the timers of silent partitions ► hand over ─┐
+//! commit thread:                                                           commit the tick before it … this one ◄┘
 //!
 //! fold:  take ─► decode ────────► window ─────────► score ─► decide ─► emit ─► commit
 //!                  ├ dead letter    ├ late            │        │         └ result, alert

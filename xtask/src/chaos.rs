@@ -34,7 +34,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 
 use crate::tree;
-use disturb::{BROKEN, Choice};
+use disturb::{Choice, broken_builds};
 use points::Depth;
 use stage::{Build, Course, PROGRAM, Stage};
 
@@ -91,8 +91,7 @@ impl Options {
     /// What a build machine runs: two minutes of everything that can happen to workers and their connections. Brokers are
     /// stopped in longer runs, by hand.
     pub(crate) fn short() -> Self {
-        let disturb = "kill,kill-early,leave,join,hold,pause,cut,drop-answers,delay-answers".parse().ok();
-        Self { disturb, ..Self::usual() }
+        Self { disturb: Some(Choice::without_brokers()), ..Self::usual() }
     }
 
     /// Every fault point, once.
@@ -116,24 +115,14 @@ impl Options {
             None => Build::AsReleased,
         }
     }
-
-    /// The builds that are to be caught.
-    fn broken_builds(&self) -> Result<Vec<&'static str>> {
-        let names = BROKEN.iter().map(|(name, _)| *name);
-        let wanted = self.broken.as_deref().unwrap_or_default();
-        let found: Vec<&str> = names.clone().filter(|name| wanted == "all" || wanted == *name).collect();
-        let known = || names.collect::<Vec<_>>().join(", ");
-        ensure!(!found.is_empty(), "no broken build `{wanted}`; there are {}, or all of them: all", known());
-        Ok(found)
-    }
 }
 
 /// Runs the command.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let first = options.seed.map_or_else(seed_of_the_clock, Ok)?;
     let folder = tree::target_folder().join("services").join(format!("chaos-{}", std::process::id()));
-    let outcome = match options.broken {
-        Some(_) => catch_all(options, first, &folder),
+    let outcome = match options.broken.as_deref().map(broken_builds).transpose()? {
+        Some(builds) => catch_all(options, builds, first, &folder),
         None => run_all(options, first, &folder),
     };
     clean_up(&folder, options.keep || outcome.is_err())?;
@@ -157,13 +146,11 @@ fn run_all(options: &Options, first: u64, folder: &Path) -> Result<()> {
 }
 
 /// Every build that is broken on purpose has to be caught, each in one of some runs.
-fn catch_all(options: &Options, first: u64, folder: &Path) -> Result<()> {
-    let builds = options.broken_builds()?;
+fn catch_all(options: &Options, builds: Vec<(&str, Choice)>, first: u64, folder: &Path) -> Result<()> {
     let mut stage = Stage::set_up(&options.build(), folder)?;
     let mut missed = Vec::new();
-    for (number, name) in (0..).zip(builds) {
-        let choice = options.disturb.clone().map_or_else(|| Choice::for_broken(name), Ok)?;
-        let course = Course::Disturbed(choice);
+    for (number, (name, choice)) in (0..).zip(builds) {
+        let course = Course::Disturbed(options.disturb.clone().unwrap_or(choice));
         // No two runs share a seed, which names their topics.
         let first = first + number * 100;
         let mut caught = None;

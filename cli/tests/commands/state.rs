@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{ended_with, faultline, interrupt, run};
+use super::working::Working;
+use super::{ended_with, faultline, run};
 
 pub(super) const EVENTS: usize = 600;
 pub(super) const LIMIT: Duration = Duration::from_secs(60);
@@ -111,26 +111,7 @@ spec: {{inputs: [amount], detector: {{tail: {{}}}}}}
         command.arg("worker").arg(self.folder()).args(["--brokers", &brokers(), "--lanes", "2"]);
         // Time stands still without events, so that no incident ends.
         command.args(["--clock", "records", "--clock-speed", "0"]).args(more);
-        Working(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
-    }
-}
-
-/// A running worker; it is killed when it is dropped.
-pub(super) struct Working(Child);
-
-impl Working {
-    pub(super) fn stop(mut self) {
-        assert!(self.0.try_wait().unwrap().is_none(), "the worker ended by itself");
-        interrupt(&self.0);
-        assert_eq!(self.0.wait().unwrap().code(), Some(0));
-    }
-}
-
-impl Drop for Working {
-    fn drop(&mut self) {
-        // Ended already, unless the test failed.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        Working::start(&mut command, self.folder().join("worker.log"))
     }
 }
 

@@ -1,9 +1,6 @@
 //! A worker that is held until another one has taken its partitions over, and woken then: whatever it had under way,
 //! readers of committed records never see it. On the Kafka that `cargo xtask test` starts; without it this test fails.
 
-use std::fs::File;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -18,8 +15,9 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
 
+use super::faultline;
 use super::state::brokers;
-use super::{faultline, interrupt};
+use super::working::Working;
 
 const PARTITIONS: i32 = 2;
 /// A worker that is held stays a member of its group for 10 s.
@@ -86,8 +84,7 @@ impl Pipeline {
         let log = self.folder.path().join(name);
         let mut command = faultline();
         command.arg("worker").arg(self.folder.path()).args(["--brokers", &brokers(), "--lanes", "1"]);
-        command.stdout(Stdio::null()).stderr(File::create(&log).unwrap());
-        Working { child: command.spawn().unwrap(), log }
+        Working::start(&mut command, log)
     }
 
     /// Where the source ends, by partition.
@@ -179,36 +176,6 @@ fn until(what: &str, mut holds: impl FnMut() -> bool, say: impl FnOnce() -> Stri
     while !holds() {
         assert!(began.elapsed() < LIMIT, "{what}: not within {} s; {}", LIMIT.as_secs(), say());
         std::thread::park_timeout(Duration::from_millis(5));
-    }
-}
-
-/// A worker process; it may be held.
-struct Working {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Working {
-    fn signal(&self, name: &str) {
-        assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap()
-    }
-
-    #[track_caller]
-    fn stop(mut self) {
-        interrupt(&self.child);
-        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{}", self.log());
-    }
-}
-
-impl Drop for Working {
-    fn drop(&mut self) {
-        // Ended already, unless the test failed; a held process ends, too.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -28,7 +28,7 @@ use crate::outputs::{Outputs, Topic};
 use crate::pipeline::{Scratch, fold};
 use crate::ports::{RawEvent, RecordTime};
 use crate::restore::Found;
-use crate::score::Scoring;
+use crate::score::{Learner, Scoring};
 use crate::shard::{Shard, Sighting, Trips, read_image, write_image};
 
 /// Value bytes on a line.
@@ -298,33 +298,46 @@ fn again(found: Found) -> Records {
             w.raw(image.as_bytes());
         });
     }
-    let model = |of: Fingerprint| config.models.iter().map(|bound| &bound.model).find(|m| m.fingerprint() == of);
-    let combination = &scoring.combination;
     for (of, versions) in found.versions {
         for (offset, bytes) in versions {
-            let mut r = Reader::new(&bytes);
-            let mut w = Writer::new();
-            match model(of) {
-                Some(model) => model.write_shared(&model.restore_shared(&mut r).unwrap(), &mut w),
-                None => combination.write_shared(&combination.restore_shared(&mut r).unwrap(), &mut w),
-            }
-            assert!(r.is_at_end() && (model(of).is_some() || of == scoring.combined.of), "of another model");
-            add(RecordKey::Version { of, offset }, &|to| to.raw(w.as_bytes()));
+            let learned = learned_again(&config, &scoring, of, Learned::Version, &bytes);
+            add(RecordKey::Version { of, offset }, &|w| w.raw(&learned));
         }
     }
     for (of, increments) in found.increments {
         for (tick_end, bytes) in increments {
-            let mut r = Reader::new(&bytes);
-            let mut w = Writer::new();
-            match model(of) {
-                Some(model) => model.write_increments(&model.restore_increments(&mut r).unwrap(), &mut w),
-                None => combination.write_increments(&combination.restore_increments(&mut r).unwrap(), &mut w),
-            }
-            assert!(r.is_at_end() && (model(of).is_some() || of == scoring.combined.of), "of another model");
-            add(RecordKey::Increments { of, tick_end }, &|to| to.raw(w.as_bytes()));
+            let learned = learned_again(&config, &scoring, of, Learned::Increments, &bytes);
+            add(RecordKey::Increments { of, tick_end }, &|w| w.raw(&learned));
         }
     }
     records
+}
+
+/// What lies in a record of state that keys share.
+#[derive(Clone, Copy)]
+enum Learned {
+    Version,
+    Increments,
+}
+
+/// What a model, or the combination, reads from such a record, written again.
+fn learned_again(config: &WorkerConfig, scoring: &Scoring, of: Fingerprint, what: Learned, bytes: &[u8]) -> Vec<u8> {
+    fn by(learner: &impl Learner, what: Learned, bytes: &[u8]) -> Vec<u8> {
+        let (mut r, mut w) = (Reader::new(bytes), Writer::new());
+        match what {
+            Learned::Version => learner.write_shared(&learner.restore_shared(&mut r).unwrap(), &mut w),
+            Learned::Increments => learner.write_increments(&learner.restore_increments(&mut r).unwrap(), &mut w),
+        }
+        assert!(r.is_at_end());
+        w.into_bytes()
+    }
+    match config.models.iter().find(|bound| bound.model.fingerprint() == of) {
+        Some(bound) => by(&bound.model, what, bytes),
+        None => {
+            assert_eq!(of, scoring.combined.of, "of another model");
+            by(&scoring.combination, what, bytes)
+        }
+    }
 }
 
 fn to_text(records: &Records) -> String {

@@ -258,13 +258,18 @@ proptest! {
 /// Records of a tick, where ticks are equally long.
 const EVERY: usize = 37;
 
+/// A crash after every tick.
+fn crashing(records: usize, replay: f64) -> Course {
+    let ends: Vec<usize> = (0..records).step_by(EVERY).collect();
+    let crashes = (0..ends.len() + 1).map(|tick| (tick, 1)).collect();
+    Course { ends, crashes, replay, compacts: true, ..Course::default() }
+}
+
 #[test]
 fn a_crash_after_every_tick_replays_and_shows_nothing() {
     let config = busy();
     let records = stream(7, 1500);
-    let ends: Vec<usize> = (0..1500).step_by(EVERY).collect();
-    let crashes = (0..ends.len() + 1).map(|tick| (tick, 1)).collect();
-    let course = Course { ends, crashes, replay: 200.0, idle: vec![20], compacts: true, ..Course::default() };
+    let course = Course { idle: vec![20], ..crashing(1500, 200.0) };
     let (disturbed, replayed) = run(&config, &records, &course);
     let (undisturbed, _) = run(&config, &records, &Course { crashes: BTreeMap::new(), ..course });
     assert!(replayed > 1000, "{replayed} records were replayed");
@@ -288,9 +293,7 @@ fn was_new(world: &World, user: &str) -> BTreeMap<usize, bool> {
 fn a_key_that_was_forgotten_does_not_come_back_with_a_crash() {
     let config = busy();
     let records = stream(7, 1500);
-    let ends: Vec<usize> = (0..1500).step_by(EVERY).collect();
-    let crashes = (0..ends.len() + 1).map(|tick| (tick, 1)).collect();
-    let remembered = Course { ends, crashes, replay: 2000.0, compacts: true, ..Course::default() };
+    let remembered = crashing(1500, 2000.0);
     let (known, _) = run(&config, &records, &remembered);
     // A user in an incident, whose next event comes after the next crash.
     let next_of = |user: &str, at: usize| was_new(&known, user).into_iter().find(|(offset, _)| *offset > at);

@@ -9,6 +9,7 @@ use rdkafka::{Message, Offset};
 use super::figure::Figure;
 use super::full_topic::{FullTopic, Spent};
 use super::kafka::{self, Topics};
+use super::measure::in_turns;
 use super::open_loop::{OpenLoop, PATIENCE, Passed, Stream};
 use super::pipelines::{self, Names, Variant};
 use super::side::Side;
@@ -52,15 +53,7 @@ pub(crate) fn run(sizes: &Sizes, runs: usize, seed: u64, report: &mut dyn FnMut(
             eprintln!("{NAME}: run {run} of {runs}, {} state", if keeps { "with" } else { "without" });
             bench.side(keeps, run)
         };
-        // Whoever comes second may meet a busier disk: they change places.
-        let pair = if run % 2 == 0 {
-            let with = side(true)?;
-            [with, side(false)?]
-        } else {
-            let without = side(false)?;
-            [side(true)?, without]
-        };
-        pairs.push(pair);
+        pairs.push(in_turns(run, || side(true), || side(false))?);
     }
     pairs.remove(0);
     tell(sizes, &pairs, report);

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::figure::Figure;
 use super::kafka::Topics;
+use super::measure::in_turns;
 use super::open_loop::{OpenLoop, PATIENCE, Stream};
 use super::pipelines::{self, Names, Variant};
 use super::side::{Kind, Side, Yardstick};
@@ -68,11 +69,7 @@ struct Bench {
 
 impl Bench {
     fn pair(&self, rate: u64, run: usize) -> Result<[Measured; 2]> {
-        if run.is_multiple_of(2) {
-            return Ok([self.product(rate, run)?, self.toy(rate, run)?]);
-        }
-        let toy = self.toy(rate, run)?;
-        Ok([self.product(rate, run)?, toy])
+        in_turns(run, || self.product(rate, run), || self.toy(rate, run))
     }
 
     fn product(&self, rate: u64, run: usize) -> Result<Measured> {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use clap::ValueEnum;
 use faultline_numerics::random::Random;
 
@@ -61,8 +61,11 @@ const USUAL: [(Kind, u64); 12] = [
     (Kind::DelayAnswers, 3),
 ];
 
+/// Those that stop a broker.
+const OF_BROKERS: [Kind; 3] = [Kind::Broker, Kind::BrokerKill, Kind::Coordinator];
+
 /// The builds that are broken on purpose, and what shows each most surely.
-pub(crate) const BROKEN: [(&str, &[(Kind, u64)]); 6] = [
+const BROKEN: [(&str, &[(Kind, u64)]); 6] = [
     (
         "offset-outside-transaction",
         &[(Kind::Kill, 4), (Kind::KillEarly, 2), (Kind::DropAnswers, 3), (Kind::Cut, 2), (Kind::BrokerKill, 1)],
@@ -73,6 +76,15 @@ pub(crate) const BROKEN: [(&str, &[(Kind, u64)]); 6] = [
     ("last-stable-offset", &[(Kind::OpenTransaction, 1)]),
     ("fence-not-tied-to-epochs", &[(Kind::HoldItself, 1)]),
 ];
+
+/// The broken build of this name, or `all` of them, each with what shows it.
+pub(crate) fn broken_builds(wanted: &str) -> Result<Vec<(&'static str, Choice)>> {
+    let builds = BROKEN.iter().filter(|(name, _)| wanted == "all" || wanted == *name);
+    let builds: Vec<_> = builds.map(|(name, kinds)| (*name, Choice(kinds.to_vec()))).collect();
+    let known = || BROKEN.map(|(name, _)| name).join(", ");
+    ensure!(!builds.is_empty(), "no broken build `{wanted}`; there are {}, or all of them: all", known());
+    Ok(builds)
+}
 
 /// Which kinds may come: `all`, `none`, or a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,11 +117,9 @@ impl FromStr for Choice {
 }
 
 impl Choice {
-    /// What shows a broken build.
-    pub(crate) fn for_broken(name: &str) -> Result<Self> {
-        let (_, kinds) =
-            BROKEN.iter().find(|(known, _)| *known == name).with_context(|| format!("no build `{name}`"))?;
-        Ok(Self(kinds.to_vec()))
+    /// What may come when nothing is said, but no broker is stopped.
+    pub(crate) fn without_brokers() -> Self {
+        Self(USUAL.into_iter().filter(|(kind, _)| !OF_BROKERS.contains(kind)).collect())
     }
 
     /// Whether a kind may come.
@@ -145,7 +155,7 @@ impl Plan {
 
     /// Whether a broker may be stopped.
     pub(crate) fn stops_brokers(&self) -> bool {
-        [Kind::Broker, Kind::BrokerKill, Kind::Coordinator].into_iter().any(|kind| self.choice.contains(kind))
+        OF_BROKERS.into_iter().any(|kind| self.choice.contains(kind))
     }
 
     /// How long it is quiet, from half a second to seven.
@@ -218,15 +228,20 @@ mod tests {
     fn a_choice_is_all_none_or_a_list() {
         assert_eq!("all".parse(), Ok(Choice::default()));
         assert_eq!("none".parse(), Ok(Choice(Vec::new())));
+        let workers_and_connections = "kill,kill-early,leave,join,hold,pause,cut,drop-answers,delay-answers".parse();
+        assert_eq!(workers_and_connections, Ok(Choice::without_brokers()));
         let message = "kill,explode".parse::<Choice>().unwrap_err();
         assert!(message.contains("kill-early") && message.contains("offset-moved"), "{message}");
     }
 
     #[test]
     fn every_broken_build_has_something_that_shows_it() {
-        for (name, _) in BROKEN {
-            assert!(Plan::new(1, Choice::for_broken(name).unwrap()).may_draw());
+        let builds = broken_builds("all").unwrap();
+        assert_eq!(builds.len(), BROKEN.len());
+        for (name, choice) in builds {
+            assert!(Plan::new(1, choice.clone()).may_draw());
+            assert_eq!(broken_builds(name).unwrap(), [(name, choice)]);
         }
-        assert!(Choice::for_broken("all-right").is_err());
+        assert!(broken_builds("all-right").unwrap_err().to_string().contains("watermark-at-c"));
     }
 }
