@@ -18,7 +18,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, warn};
 
 use crate::adapters::kafka_group::GroupConsumer;
-use crate::adapters::kafka_native::{self as native, GroupMetadata};
+use crate::adapters::kafka_native::{self as native, GroupMetadata, wake_leaders};
 use crate::ownership::{Mail, Ownership, Request};
 use crate::restore::{Crew, Start};
 use crate::status::Board;
@@ -120,6 +120,9 @@ impl Control {
         list.add_partition(&self.topic, partition);
         if let Err(error) = self.consumer.resume(&list) {
             warn!(partition, %error, "failed to resume a partition");
+        }
+        if list.set_all_offsets(Offset::End).is_ok() {
+            wake_leaders(self.consumer.client(), &list);
         }
     }
 

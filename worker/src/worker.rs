@@ -404,7 +404,7 @@ impl Running {
             GroupProtocol::Classic => settings
                 .set("partition.assignment.strategy", "cooperative-sticky")
                 .set("session.timeout.ms", "10000")
-                .set("heartbeat.interval.ms", "1000"),
+                .set("heartbeat.interval.ms", "300"),
             // Assignor and timeouts are the broker's.
             GroupProtocol::Consumer => settings.set("group.protocol", "consumer"),
         };

@@ -3,6 +3,7 @@
 //! * [`LaneQueue`]: one native queue per lane. Partitions are forwarded to it inside the rebalance callback, and
 //!   records are taken from it in batches. Never the consumer's own queue: rebalance events that arrive there through
 //!   a batch call would be answered with an empty assignment.
+//! * [`wake_leaders`]: has the client notice at once that it may fetch again.
 //! * [`TopicHandle`], [`produce`]: a record with headers, without building a topic name and a header list each time.
 //! * [`flush`]: waits until everything is delivered and returns at once then (the crate's own waits in 100 ms steps).
 //! * [`GroupMetadata`], [`send_offsets`]: generation and member id are read from the very object that is sent.
@@ -11,6 +12,8 @@
 //! Every pointer is owned by the type that holds it and kept alive with the client that it came from.
 
 #![allow(unsafe_code, reason = "the one adapter that calls the native client; each block says why it is sound")]
+
+mod failure;
 
 use std::ffi::{CStr, CString, c_void};
 use std::ptr;
@@ -25,6 +28,8 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaMessage, RDKafkaRespErr};
 use rdkafka::{ClientConfig, TopicPartitionList};
 
 use crate::ports::{RawEvent, RecordTime, Source, Taken};
+
+pub use self::failure::TransactionFailure;
 
 /// Records handed over by one native call; also the size of the pointer buffer of a lane.
 const BATCH: usize = 4096;
@@ -96,6 +101,17 @@ impl LaneTarget {
                 sys::rd_kafka_queue_destroy(queue);
             }
         }
+    }
+}
+
+/// Wakes the connections to the leaders of partitions, whose offsets here are to be `Offset::End`, by a question that nobody
+/// waits for: one over which nothing else is fetched sees a resumed partition up to a second later.
+pub fn wake_leaders<C: ClientContext>(client: &Client<C>, partitions: &TopicPartitionList) {
+    // SAFETY: the client is alive; the call copies the list; the queue is ours, and what comes after its end is dropped.
+    unsafe {
+        let nowhere = sys::rd_kafka_queue_new(client.native_ptr());
+        sys::rd_kafka_ListOffsets(client.native_ptr(), partitions.ptr(), ptr::null(), nowhere);
+        sys::rd_kafka_queue_destroy(nowhere);
     }
 }
 
@@ -261,22 +277,6 @@ impl GroupMetadata {
     pub fn is_member(&self) -> bool {
         self.generation() >= 0 && !self.member().is_empty()
     }
-}
-
-/// What a transactional call answered.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{message} ({code:?})")]
-pub struct TransactionFailure {
-    /// The client's code.
-    pub code: RDKafkaErrorCode,
-    /// The client's words.
-    pub message: String,
-    /// The producer cannot be used any more.
-    pub fatal: bool,
-    /// The same call may be tried again.
-    pub retriable: bool,
-    /// The transaction has to be aborted.
-    pub abort: bool,
 }
 
 fn failure(error: *mut sys::rd_kafka_error_t) -> Result<(), TransactionFailure> {

@@ -88,8 +88,8 @@ const SECTIONS: [(&str, &str, &str); 10] = [
          worker` that is there for this measurement only: without it all windows and incidents are lost at every restart). \
          They take turns, and change places in every other run; one pair goes before those that count, until the broker's \
          code is compiled. Each worker first drains a full topic (1,500,000 events, 100,000 \
-         users by Zipf's law, 2 partitions, the first 5 % left out), then, going on, reads an open loop of 100,000 events/s \
-         for 15 s, the first fifth left out: by then images are written at their steady pace. CPU seconds are those of all \
+         users by Zipf's law, 2 partitions, the first 5 % left out), then, going on, reads open loops of 50,000 and 100,000 \
+         events/s, 15 s each, the first fifth left out: by then images are written at their steady pace. CPU seconds are those of all \
          threads of the worker. A side that is more than a second's events behind when the stream ends (*backlog*) has not kept up: its \
          quantiles say nothing then, and no ratio of them is formed. *worstSecond* is the p99 of the worst second over that of the median second: a pause that \
          comes now and then would show here. *stateBytesPerEvent* counts keys and values of everything written to the state \
@@ -99,8 +99,8 @@ const SECTIONS: [(&str, &str, &str); 10] = [
     (
         "restore",
         "Restoring a large state",
-        "A fresh worker, with nothing left on the machine, whose state topic holds two uncompacted generations of images, in \
-         transactions that are larger than a worker's. The images are real: the worker's own fold makes those of users with a long \
+        "A fresh worker, with nothing left on the machine, whose state topic holds a million keys: two uncompacted generations \
+         of images of 1 KiB, or one of images of 8 KiB, in transactions that are larger than a worker's. The images are real: the worker's own fold makes those of users with a long \
          past, and all keys share them. The pipeline is the quickstart, whose `mean_20` remembers 90 or 990 amounts in \
          place of 20, so that images have about 1 and 8 KiB. The former worker has ended cleanly, so nothing is replayed: \
          after a crash up to `maxRecoveryTime` comes on top. Ids for deduplication, which are as many as there were events \

@@ -1,5 +1,5 @@
 //! What durable state costs: the same worker with and without its state topic, taking turns. Each reads a full topic and
-//! then, going on, an open loop, so that images are written at their steady pace when latency is measured.
+//! then, going on, an open loop at each rate, so that images are written at their steady pace when latency is measured.
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -19,6 +19,8 @@ use crate::tree;
 
 const NAME: &str = "durable-state";
 const PARTITIONS: i32 = 2;
+/// What takes turns, in the order of a pair.
+const SIDES: [&str; 2] = ["with", "without"];
 /// The share of the full topic that counts as start-up.
 const START_UP: u64 = 20;
 /// The first fifth of a stream: from large ticks back to small ones.
@@ -30,17 +32,18 @@ pub(crate) struct Sizes {
     /// Of `durable-state`: events of the full topic
     #[arg(long, value_name = "N", default_value_t = 1_500_000)]
     durable_events: u64,
-    /// Of `durable-state`: events a second of the open loop
-    #[arg(long, value_name = "N", default_value_t = 100_000)]
-    durable_rate: u64,
-    /// Of `durable-state`: seconds of the open loop
+    /// Of `durable-state`: events a second of the open loops
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [50_000, 100_000])]
+    durable_rates: Vec<u64>,
+    /// Of `durable-state`: seconds of each open loop
     #[arg(long, value_name = "S", default_value_t = 15)]
     durable_seconds: u64,
 }
 
 /// Measures and reports.
 pub(crate) fn run(sizes: &Sizes, runs: usize, seed: u64, report: &mut dyn FnMut(Figure)) -> Result<()> {
-    ensure!(sizes.durable_rate > 0 && sizes.durable_seconds > 1, "the open loop needs a rate and at least 2 s");
+    let flows = sizes.durable_rates.iter().all(|rate| *rate > 0) && sizes.durable_seconds > 1;
+    ensure!(flows, "an open loop needs a rate and at least 2 s");
     let work = tree::target_folder().join("bench");
     std::fs::create_dir_all(&work).context("failed to create the benchmarks' folder")?;
     let kafka = Kafka::start(Setup { folder: services::fresh_folder()?, port: None, access: Access::Open })?;
@@ -63,8 +66,15 @@ pub(crate) fn run(sizes: &Sizes, runs: usize, seed: u64, report: &mut dyn FnMut(
 /// One worker's life.
 struct Measured {
     drained: Spent,
+    /// By rate, in the order of the rates.
+    streamed: Vec<Streamed>,
+}
+
+/// One stream.
+struct Streamed {
     passed: Passed,
-    stream_micros: f64,
+    /// CPU time of an event.
+    micros: f64,
     state: State,
 }
 
@@ -86,7 +96,7 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     fn side(&self, keeps: bool, run: usize) -> Result<Measured> {
-        let Sizes { durable_events, durable_rate: rate, durable_seconds } = *self.sizes;
+        let Sizes { durable_events, durable_rates, durable_seconds } = self.sizes;
         let identity = format!("{NAME}-{}-{run}", if keeps { "with" } else { "without" });
         let names = Names { input: format!("{identity}.in"), identity };
         let folder = pipelines::write(&tree::root(), &self.work, Variant::Quickstart, &names)?;
@@ -94,7 +104,7 @@ impl Bench<'_> {
             brokers: self.brokers.clone(),
             name: names.input.clone(),
             partitions: PARTITIONS,
-            events: durable_events,
+            events: *durable_events,
             warm_up: durable_events / START_UP,
         };
         full.fill(&self.topics, self.seed)?;
@@ -106,19 +116,24 @@ impl Bench<'_> {
         let mut side = Side::worker(&folder, &self.brokers, "log", more)?;
         let drained = full.follow(&mut side, &names.identity)?;
 
-        let begins = if keeps { kafka::ends(&self.brokers, &names.state(), PARTITIONS)? } else { Vec::new() };
         let mut way = OpenLoop::going_on(&self.brokers, &names.input, &names.results(), PARTITIONS)?;
-        let total = rate * durable_seconds;
-        let numbers = durable_events..durable_events + total;
-        let stream = Stream { rate, numbers, warm_up: total / SETTLING, seed: self.seed + 1 };
-        let passed = way.pass(&mut side, &stream, PATIENCE)?;
-        ensure!(passed.missing == 0, "{} of {total} results did not come", passed.missing);
-        let state = self.state(&names.state(), &begins)?;
+        let mut first = *durable_events;
+        let mut streamed = Vec::new();
+        for rate in durable_rates {
+            let begins = if keeps { kafka::ends(&self.brokers, &names.state(), PARTITIONS)? } else { Vec::new() };
+            let total = rate * durable_seconds;
+            let numbers = first..first + total;
+            first = numbers.end;
+            let stream = Stream { rate: *rate, numbers, warm_up: total / SETTLING, seed: self.seed + rate };
+            let passed = way.pass(&mut side, &stream, PATIENCE)?;
+            ensure!(passed.missing == 0, "{} of {total} results did not come", passed.missing);
+            let micros = passed.cpu.as_secs_f64() * 1e6 / total as f64;
+            streamed.push(Streamed { passed, micros, state: self.state(&names.state(), &begins)? });
+        }
         side.stop()?;
         let [results, alerts, dead_letter, late] = names.outputs();
         self.topics.delete(&[&names.input, &results, &alerts, &dead_letter, &late, &names.state()])?;
-        let stream_micros = passed.cpu.as_secs_f64() * 1e6 / total as f64;
-        Ok(Measured { drained, passed, stream_micros, state })
+        Ok(Measured { drained, streamed })
     }
 
     /// Counts what lies in each partition from an offset on.
@@ -149,12 +164,10 @@ impl State {
 }
 
 fn tell(sizes: &Sizes, pairs: &[[Measured; 2]], report: &mut dyn FnMut(Figure)) {
-    let Sizes { durable_rate: rate, durable_seconds: seconds, .. } = *sizes;
-    let events = (rate * seconds) as f64;
     let mut figure = |metric: String, unit, of: &dyn Fn(&[Measured; 2]) -> f64| {
         report(Figure::of(NAME, metric, unit, pairs.iter().map(of).collect()));
     };
-    for (index, side) in ["with", "without"].into_iter().enumerate() {
+    for (index, side) in SIDES.into_iter().enumerate() {
         figure(format!("drain.{side}.eventsPerCpuSecond"), "events/s", &|pair| {
             pair[index].drained.events_per_cpu_second()
         });
@@ -163,22 +176,32 @@ fn tell(sizes: &Sizes, pairs: &[[Measured; 2]], report: &mut dyn FnMut(Figure)) 
     figure("drain.ratioToWithout.eventsPerCpuSecond".to_owned(), "", &|[with, without]| {
         with.drained.events_per_cpu_second() / without.drained.events_per_cpu_second()
     });
-    for (index, side) in ["with", "without"].into_iter().enumerate() {
-        for (quantile, name) in [(0.5, "p50"), (0.95, "p95"), (0.99, "p99"), (0.999, "p99.9")] {
-            figure(format!("{rate}.{side}.{name}"), "ms", &|pair| pair[index].passed.ms(quantile));
-        }
-        figure(format!("{rate}.{side}.max"), "ms", &|pair| pair[index].passed.max_ms());
-        figure(format!("{rate}.{side}.worstSecond"), "", &|pair| pair[index].passed.worst_second());
-        figure(format!("{rate}.{side}.backlog"), "events", &|pair| pair[index].passed.backlog as f64);
-        figure(format!("{rate}.{side}.cpuMicrosPerEvent"), "µs", &|pair| pair[index].stream_micros);
+    for (place, rate) in sizes.durable_rates.iter().enumerate() {
+        let streams: Vec<[&Streamed; 2]> =
+            pairs.iter().map(|pair| [&pair[0].streamed[place], &pair[1].streamed[place]]).collect();
+        tell_stream(*rate, sizes.durable_seconds, &streams, report);
     }
-    figure(format!("{rate}.ratioToWithout.cpuMicrosPerEvent"), "", &|[with, without]| {
-        with.stream_micros / without.stream_micros
-    });
-    figure(format!("{rate}.stateBytesPerEvent"), "bytes", &|[with, _]| with.state.bytes as f64 / events);
-    figure(format!("{rate}.imageBytesPerEvent"), "bytes", &|[with, _]| with.state.image_bytes as f64 / events);
-    figure(format!("{rate}.imagesPerSecond"), "images/s", &|[with, _]| with.state.images as f64 / seconds as f64);
-    figure(format!("{rate}.meanImage"), "bytes", &|[with, _]| with.state.image_bytes as f64 / with.state.images as f64);
+}
+
+fn tell_stream(rate: u64, seconds: u64, pairs: &[[&Streamed; 2]], report: &mut dyn FnMut(Figure)) {
+    let events = (rate * seconds) as f64;
+    let mut figure = |metric: &str, unit, of: &dyn Fn(&[&Streamed; 2]) -> f64| {
+        report(Figure::of(NAME, format!("{rate}.{metric}"), unit, pairs.iter().map(of).collect()));
+    };
+    for (index, side) in SIDES.into_iter().enumerate() {
+        for (quantile, name) in [(0.5, "p50"), (0.95, "p95"), (0.99, "p99"), (0.999, "p99.9")] {
+            figure(&format!("{side}.{name}"), "ms", &|pair| pair[index].passed.ms(quantile));
+        }
+        figure(&format!("{side}.max"), "ms", &|pair| pair[index].passed.max_ms());
+        figure(&format!("{side}.worstSecond"), "", &|pair| pair[index].passed.worst_second());
+        figure(&format!("{side}.backlog"), "events", &|pair| pair[index].passed.backlog as f64);
+        figure(&format!("{side}.cpuMicrosPerEvent"), "µs", &|pair| pair[index].micros);
+    }
+    figure("ratioToWithout.cpuMicrosPerEvent", "", &|[with, without]| with.micros / without.micros);
+    figure("stateBytesPerEvent", "bytes", &|[with, _]| with.state.bytes as f64 / events);
+    figure("imageBytesPerEvent", "bytes", &|[with, _]| with.state.image_bytes as f64 / events);
+    figure("imagesPerSecond", "images/s", &|[with, _]| with.state.images as f64 / seconds as f64);
+    figure("meanImage", "bytes", &|[with, _]| with.state.image_bytes as f64 / with.state.images as f64);
     // Of who falls behind, the latency says only for how long it was measured.
     let kept_up = pairs.iter().filter(|pair| pair.iter().all(|side| side.passed.backlog < rate));
     let ratios: Vec<f64> = kept_up.map(|[with, without]| with.passed.ms(0.99) / without.passed.ms(0.99)).collect();

@@ -1,7 +1,8 @@
 //! A fresh worker whose partitions have a large state: from its start until every shard is ready, and to its first results.
 //!
-//! The state is written in bulk, as an hour's load leaves it: several generations of images, none of them compacted. The
-//! images are real: users with a long past are folded by the worker's own code, and all keys share the images of those.
+//! The state is written in bulk, as an hour's load leaves it: several generations of images, none of them compacted; of
+//! large images there is one, so that they fit a machine. The images are real: users with a long past are folded by the
+//! worker's own code, and all keys share the images of those.
 
 mod fill;
 mod past;
@@ -36,14 +37,11 @@ pub(crate) struct Sizes {
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     restore_keys: u64,
     /// Of `restore`: keys whose images have about 8 KiB
-    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     restore_large_keys: u64,
-    /// Of `restore`: images of each key that lie in the state topic
+    /// Of `restore`: images of 1 KiB of each key that lie in the state topic; of those of 8 KiB there is one
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
     restore_generations: u64,
-    /// Of `restore`: most runs of each; one takes up to half a minute
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    restore_runs: usize,
 }
 
 /// A kind of state.
@@ -63,11 +61,10 @@ pub(crate) fn run(sizes: &Sizes, runs: usize, seed: u64, report: &mut dyn FnMut(
     std::fs::create_dir_all(&work).context("failed to create the benchmarks' folder")?;
     let kafka = Kafka::start(Setup { folder: services::fresh_folder()?, port: None, access: Access::Open })?;
     let brokers = kafka.addresses()[0].clone();
-    let bench = Bench { topics: Topics::of(&brokers)?, brokers, work, runs: runs.min(sizes.restore_runs), seed };
-    let generations = sizes.restore_generations;
+    let bench = Bench { topics: Topics::of(&brokers)?, brokers, work, runs, seed };
     let loads = [
-        Load { keys: sizes.restore_keys, kib: 1, values: 90, generations },
-        Load { keys: sizes.restore_large_keys, kib: 8, values: 990, generations },
+        Load { keys: sizes.restore_keys, kib: 1, values: 90, generations: sizes.restore_generations },
+        Load { keys: sizes.restore_large_keys, kib: 8, values: 990, generations: 1 },
     ];
     for load in loads.into_iter().filter(|load| load.keys > 0) {
         for partitions in SPREADS {
