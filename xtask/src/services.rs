@@ -9,7 +9,9 @@ pub(crate) mod tools;
 
 use std::fs;
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::{Command as Process, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
@@ -57,11 +59,12 @@ struct Place {
 }
 
 impl Place {
-    fn setup(&self) -> Setup {
+    fn setup(&self, lasts: bool) -> Setup {
         Setup {
             folder: self.folder.clone().unwrap_or_else(hand_folder),
             port: self.port,
             access: if self.secure { Access::Restricted } else { Access::Open },
+            lasts,
         }
     }
 }
@@ -84,12 +87,20 @@ pub(crate) fn fresh_folder() -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// A command whose process is killed when the thread that started it ends, however that comes about, and which Ctrl-C
+/// at the terminal does not reach.
+pub(crate) fn bound(program: &str) -> Process {
+    let mut command = Process::new("setpriv");
+    command.args(["--pdeathsig", "KILL", program]).process_group(0).stdin(Stdio::null());
+    command
+}
+
 fn hand_folder() -> PathBuf {
     tree::target_folder().join("services").join("hand")
 }
 
 fn start(place: &Place) -> Result<()> {
-    let setup = place.setup();
+    let setup = place.setup(true);
     let folder = setup.folder.clone();
     let kafka = Kafka::start(setup)?;
     println!("{}", kafka.addresses().join("\n"));
@@ -101,7 +112,7 @@ fn start(place: &Place) -> Result<()> {
 }
 
 fn run_until_input_ends(place: &Place) -> Result<()> {
-    let kafka = Kafka::start(place.setup())?;
+    let kafka = Kafka::start(place.setup(false))?;
     println!("{}", kafka.addresses().join(" "));
     let (ended, end) = mpsc::channel();
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("failed to watch for signals")?;

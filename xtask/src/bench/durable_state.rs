@@ -13,8 +13,7 @@ use super::measure::in_turns;
 use super::open_loop::{OpenLoop, PATIENCE, Passed, Stream};
 use super::pipelines::{self, Names, Variant};
 use super::side::Side;
-use crate::services;
-use crate::services::kafka::{Access, Kafka, Setup};
+use crate::services::kafka::Kafka;
 use crate::tree;
 
 const NAME: &str = "durable-state";
@@ -46,7 +45,7 @@ pub(crate) fn run(sizes: &Sizes, runs: usize, seed: u64, report: &mut dyn FnMut(
     ensure!(flows, "an open loop needs a rate and at least 2 s");
     let work = tree::target_folder().join("bench");
     std::fs::create_dir_all(&work).context("failed to create the benchmarks' folder")?;
-    let kafka = Kafka::start(Setup { folder: services::fresh_folder()?, port: None, access: Access::Open })?;
+    let kafka = Kafka::fresh()?;
     let brokers = kafka.addresses()[0].clone();
     let bench = Bench { topics: Topics::of(&brokers)?, brokers, work, sizes, seed };
     let mut pairs = Vec::new();

@@ -12,8 +12,7 @@ use super::measure::in_turns;
 use super::open_loop::{OpenLoop, PATIENCE, Stream};
 use super::pipelines::{self, Names, Variant};
 use super::side::{Kind, Side, Yardstick};
-use crate::services;
-use crate::services::kafka::{Access, Kafka, Setup};
+use crate::services::kafka::Kafka;
 use crate::tree;
 
 const NAME: &str = "latency";
@@ -25,10 +24,9 @@ const WARM_UP: u64 = 5;
 
 /// Measures and reports.
 pub(crate) fn run(runs: usize, seed: u64, report: &mut dyn FnMut(Figure)) -> Result<()> {
-    let setup = Setup { folder: services::fresh_folder()?, port: None, access: Access::Open };
     let work = tree::target_folder().join("bench");
     std::fs::create_dir_all(&work).context("failed to create the benchmarks' folder")?;
-    let kafka = Kafka::start(setup)?;
+    let kafka = Kafka::fresh()?;
     let brokers = kafka.addresses()[0].clone();
     let bench = Bench { topics: Topics::of(&brokers)?, brokers, work, seed };
     for rate in RATES {

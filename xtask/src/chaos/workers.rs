@@ -11,7 +11,8 @@ use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::services::kafka::{cluster, free_port};
+use crate::services::bound;
+use crate::services::kafka::free_port;
 
 /// A status is answered at once, or the worker is held or busy ending.
 const ASK: Duration = Duration::from_millis(500);
@@ -75,7 +76,7 @@ impl Crew {
         let log = log_of(pipeline, number);
         let file = File::create(&log).with_context(|| format!("failed to create {}", log.display()))?;
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
-        let mut command = cluster::bound(&binary.to_string_lossy());
+        let mut command = bound(&binary.to_string_lossy());
         command.arg("worker").arg(pipeline.join("pipeline.yaml")).args(["--brokers", brokers, "--lanes", "2"]);
         command.args(["--clock", "records", "--clock-speed", "0", "--listen", &address.to_string()]);
         command.envs(environment.iter().map(|(name, value)| (name, value)));

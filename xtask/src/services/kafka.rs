@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
-use super::tools;
+use crate::services::{bound, fresh_folder, tools};
 use crate::tree;
 use configuration::Ports;
 pub(crate) use configuration::{Access, VERSION};
@@ -37,6 +37,8 @@ pub(crate) struct Setup {
     pub(crate) port: Option<u16>,
     /// Who may do what.
     pub(crate) access: Access,
+    /// It runs on when this program ends, however that comes about.
+    pub(crate) lasts: bool,
 }
 
 /// A running broker. Dropping it kills the process.
@@ -47,6 +49,11 @@ pub(crate) struct Kafka {
 }
 
 impl Kafka {
+    /// One for a single run: in a fresh folder, without rights, and gone with this program at the latest.
+    pub(crate) fn fresh() -> Result<Self> {
+        Self::start(Setup { folder: fresh_folder()?, port: None, access: Access::Open, lasts: false })
+    }
+
     /// Starts a broker and waits until it answers.
     pub(crate) fn start(setup: Setup) -> Result<Self> {
         let libraries = provide_libraries()?;
@@ -62,7 +69,7 @@ impl Kafka {
         if !folder.join("data/meta.properties").exists() {
             format_storage(&libraries, &properties, setup.access)?;
         }
-        let child = spawn(&libraries, &folder, &properties)?;
+        let child = spawn(&libraries, &folder, &properties, setup.lasts)?;
         let kafka = Self { child: Some(child), addresses: ports.addresses(setup.access), folder };
         kafka.wait_for_answer()?;
         if setup.access == Access::Restricted {
@@ -274,10 +281,10 @@ fn succeeded(output: &Output, failure: &'static str) -> Result<()> {
 }
 
 /// In a process group of its own, so that Ctrl-C reaches us and not the broker.
-fn spawn(libraries: &Path, folder: &Path, properties: &Path) -> Result<Child> {
+fn spawn(libraries: &Path, folder: &Path, properties: &Path, lasts: bool) -> Result<Child> {
     let log = File::create(folder.join("log")).context("failed to create the broker's log")?;
-    Command::new("java")
-        .args(["-Xmx512m", "-Dlog4j2.level=WARN", "-cp", &class_path(libraries), "kafka.Kafka"])
+    let mut java = if lasts { Command::new("java") } else { bound("java") };
+    java.args(["-Xmx512m", "-Dlog4j2.level=WARN", "-cp", &class_path(libraries), "kafka.Kafka"])
         .arg(properties)
         .current_dir(folder)
         .stdin(Stdio::null())

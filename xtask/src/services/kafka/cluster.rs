@@ -5,9 +5,8 @@
 //! whoever bootstraps through the proxies stays behind them.
 
 use std::fs::{self, File};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -17,6 +16,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::{class_path, configuration, free_port, java, provide_libraries, succeeded};
+use crate::services::bound;
 
 /// Brokers of a cluster.
 pub(crate) const BROKERS: usize = 3;
@@ -161,14 +161,6 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         (0..BROKERS).for_each(|index| self.kill_member(index));
     }
-}
-
-/// A command whose process is killed when the thread that started it ends, however that comes about, and which Ctrl-C
-/// at the terminal does not reach.
-pub(crate) fn bound(program: &str) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", program]).process_group(0).stdin(Stdio::null());
-    command
 }
 
 fn addresses(ports: &[MemberPorts; BROKERS]) -> String {
