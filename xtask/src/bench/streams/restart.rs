@@ -66,7 +66,8 @@ struct Past<'a> {
 }
 
 impl<'a> Past<'a> {
-    /// Every user once, the first of each partition many times.
+    /// Every user once, then the first of each partition many times: by then the detectors know all users well enough not to
+    /// begin anew on another scale.
     fn make(arena: &'a Arena, contestant: Contestant, keys: u64) -> Result<Self> {
         let who = if contestant == Contestant::Quickstart { "quickstart" } else { "streams" };
         progress(&format!("making the state of {keys} keys, {who}"));
@@ -87,13 +88,13 @@ impl<'a> Past<'a> {
         let producer = kafka::event_producer(&self.arena.brokers)?;
         let now_ms = now_ms();
         let first_ms = now_ms - (PAST as i64 + 1) * PAST_STEP_MS;
+        for user in 0..self.keys {
+            self.send(&producer, user, first_ms - PAST_STEP_MS)?;
+        }
         for step in 0..PAST {
             for user in 0..PARTITIONS {
                 self.send(&producer, user, first_ms + step as i64 * PAST_STEP_MS)?;
             }
-        }
-        for user in PARTITIONS..self.keys {
-            self.send(&producer, user, now_ms - PAST_STEP_MS)?;
         }
         kafka::flush(&producer)
     }
