@@ -96,8 +96,9 @@ impl Pipeline {
     fn offsets(&self) -> Vec<i64> {
         let mut list = TopicPartitionList::new();
         list.add_partition_range(&self.topic("in"), 0, PARTITIONS - 1);
-        // What is pending counts as not committed.
-        let found = self.uncommitted.committed_offsets(list, REQUEST).unwrap();
+        // What is pending counts as not committed. The first group of a broker has no coordinator for a moment.
+        let found =
+            once_known("the group's offsets", || self.uncommitted.committed_offsets(list.clone(), REQUEST).ok());
         let offset = |offset| if let Offset::Offset(offset) = offset { offset } else { 0 };
         found.elements().iter().map(|element| offset(element.offset())).collect()
     }
@@ -160,13 +161,19 @@ fn client() -> ClientConfig {
 #[track_caller]
 fn end(reader: &BaseConsumer, topic: &str, partition: i32) -> i64 {
     // A topic that was just made is not known everywhere at once.
-    let mut found = None;
+    once_known("the end of a partition", || reader.fetch_watermarks(topic, partition, REQUEST).ok()).1
+}
+
+/// Asks again and again until there is an answer.
+#[track_caller]
+fn once_known<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let mut answer = None;
     let is_known = || {
-        found = reader.fetch_watermarks(topic, partition, REQUEST).ok();
-        found.is_some()
+        answer = ask();
+        answer.is_some()
     };
-    until("the end of a partition", is_known, String::new);
-    found.unwrap().1
+    until(what, is_known, String::new);
+    answer.unwrap()
 }
 
 /// Looks again and again until the condition holds.
@@ -191,21 +198,18 @@ impl Feeder {
         let stopped = Arc::clone(&stop);
         let producer: BaseProducer = client().set("enable.idempotence", "true").create().unwrap();
         let feed = move || {
-            for number in 0_u64.. {
+            let stopped = || stopped.load(Ordering::Relaxed);
+            for number in (0_u64..).take_while(|_| !stopped()) {
                 for partition in 0..PARTITIONS {
                     let key = format!("s-{partition}-{}", number % 7);
                     let value = format!("{{\"sensor\":\"{key}\",\"value\":{}}}", number % 90);
                     let record = BaseRecord::to(&topic).partition(partition).key(key.as_str());
                     producer.send(record.payload(value.as_str())).map_err(|(error, _)| error).unwrap();
                 }
-                if number % 8 == 0 {
-                    producer.flush(REQUEST).unwrap();
-                    if stopped.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    std::thread::park_timeout(Duration::from_millis(2));
-                }
+                producer.poll(Duration::ZERO);
+                std::thread::park_timeout(Duration::from_millis(1));
             }
+            producer.flush(REQUEST).unwrap();
         };
         Self { stop, thread: std::thread::spawn(feed) }
     }
