@@ -138,7 +138,7 @@ impl Stage {
             options.workers as usize,
             &interrupted,
         );
-        world.start_all()?;
+        world.fill_up()?;
         let mut report = Report::default();
         let happened = match course {
             Course::Disturbed(choice) => {

@@ -104,11 +104,6 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Starts the workers.
-    pub(crate) fn start_all(&mut self) -> Result<()> {
-        (0..self.workers).try_for_each(|_| self.crew.start(None).map(drop))
-    }
-
     /// Says what happens, with the time.
     pub(crate) fn log(&self, what: &str) {
         println!("{:7.1} s  {what}", self.began.elapsed().as_secs_f64());
@@ -125,6 +120,7 @@ impl<'a> World<'a> {
         if working.len() > self.workers {
             self.crew.tell(working[0], Signal::SIGTERM)?;
         }
+        self.fill_up()?;
         let number = self.crew.start(Some(fault))?;
         self.armed.push(number);
         let (began, mut helped) = (Instant::now(), Instant::now());
@@ -149,6 +145,7 @@ impl<'a> World<'a> {
     /// Holds a worker until others have committed in every partition, its own too; then it goes on.
     fn hold_until_replaced(&mut self, number: usize) -> Result<()> {
         self.crew.tell(number, Signal::SIGSTOP)?;
+        self.fill_up()?;
         let held = Instant::now();
         let mut before = Vec::new();
         loop {
@@ -169,13 +166,18 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Moves partitions to a worker, or away from it: another one joins, or, if there are enough, the eldest is killed, which
-    /// leaves something to replay.
+    /// Gives a worker all partitions, with something to replay, by killing all others; or, where it has them, takes some
+    /// away, as others join.
     fn help(&mut self, number: usize) -> Result<()> {
-        let working = self.crew.of(Standing::Working);
-        match working.iter().find(|other| **other != number) {
-            Some(eldest) if working.len() > self.workers => self.crew.kill(*eldest),
-            _ => drop(self.crew.start(None)?),
+        let others: Vec<usize> = self.crew.of(Standing::Working).into_iter().filter(|other| *other != number).collect();
+        others.iter().for_each(|other| self.crew.kill(*other));
+        if others.is_empty() { self.fill_up() } else { Ok(()) }
+    }
+
+    /// Starts workers until there are enough.
+    pub(crate) fn fill_up(&mut self) -> Result<()> {
+        while self.crew.of(Standing::Working).len() < self.workers {
+            self.crew.start(None)?;
         }
         Ok(())
     }
@@ -363,10 +365,7 @@ impl<'a> World<'a> {
             std::thread::park_timeout(Duration::from_millis(100));
         }
         self.turn()?;
-        while self.crew.of(Standing::Working).len() < self.workers {
-            self.crew.start(None)?;
-        }
-        Ok(())
+        self.fill_up()
     }
 
     /// Lets every worker leave; what those say that did not end well, or do not end at all.
@@ -401,14 +400,14 @@ impl<'a> World<'a> {
         let committed = self.stable()?;
         let begun: Vec<usize> = (0..committed.len()).filter(|partition| committed[*partition] > 0).collect();
         let Some(partition) = plan.one_of(&begun) else {
-            self.start_all()?;
+            self.fill_up()?;
             return Ok("there was no offset to move yet".to_owned());
         };
         let was = committed[partition];
         let moved = (was - 1 - plan.random.below(500) as i64).max(0);
         self.move_to(partition, moved)?;
         self.log(&format!("the offset of partition {partition} is moved from {was} to {moved}"));
-        self.start_all()?;
+        self.fill_up()?;
         let began = Instant::now();
         while began.elapsed() < MOVED {
             self.turn()?;
@@ -420,7 +419,7 @@ impl<'a> World<'a> {
         if refused {
             self.move_to(partition, was)?;
         }
-        self.start_all()?;
+        self.fill_up()?;
         let said = problems.first().map_or("nothing", String::as_str);
         Ok(format!("the workers {}; they said: {said}", if refused { "stood still" } else { "went on from there" }))
     }
@@ -476,7 +475,7 @@ impl<'a> World<'a> {
         for number in self.crew.of(Standing::Working) {
             self.crew.kill(number);
         }
-        self.start_all()?;
+        self.fill_up()?;
         let next = self.crew.of(Standing::Working);
         let began = Instant::now();
         // Who reads the state whole, reads until the transaction is aborted.
