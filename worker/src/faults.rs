@@ -26,6 +26,7 @@ pub(crate) enum Promise {
 #[cfg(feature = "faults")]
 mod armed {
     use std::sync::OnceLock;
+    use std::time::Duration;
 
     use tracing::warn;
 
@@ -52,7 +53,7 @@ mod armed {
             let (action, at) = action.split_once('@').unwrap_or((action, "1"));
             let Some(before) = at.parse::<u64>().ok().and_then(|at| at.checked_sub(1)) else { return false };
             let action = match action.split_once(':') {
-                Some(("stall", millis)) => format!("1*sleep({millis})"),
+                Some(("stall", millis)) if millis.parse::<u64>().is_ok() => format!("1*return(stall:{millis})"),
                 None if matches!(action, "kill" | "stop" | "error") => format!("1*return({action})"),
                 _ => return false,
             };
@@ -66,14 +67,21 @@ mod armed {
     pub(crate) fn point(name: &'static str) -> bool {
         fail::eval(name, |argument| {
             warn!(point = name, "a fault point is passed");
-            match argument.as_deref() {
-                Some("kill") => std::process::abort(),
-                Some("stop") => hold(),
-                _ => return true,
+            match argument.as_deref().unwrap_or_default() {
+                "kill" => std::process::abort(),
+                "stop" => hold(),
+                "error" => return true,
+                stall => std::thread::sleep(stall_of(stall)),
             }
             false
         })
         .unwrap_or(false)
+    }
+
+    /// Of `stall:MILLISECONDS`, as [`arm`] has checked.
+    fn stall_of(argument: &str) -> Duration {
+        let millis = argument.strip_prefix("stall:").and_then(|millis| millis.parse().ok());
+        Duration::from_millis(millis.unwrap_or_default())
     }
 
     /// Returns when the process is let go on.

@@ -28,6 +28,7 @@ mod world;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -45,6 +46,13 @@ const SHOWING: f64 = 0.5;
 /// Runs in which a broken build has to be caught.
 const TRIES: u64 = 4;
 
+/// One of several equal parts of the runs, counted from one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Part {
+    number: usize,
+    of: usize,
+}
+
 /// What to run.
 #[derive(Args, Clone, Default)]
 pub(crate) struct Options {
@@ -57,10 +65,13 @@ pub(crate) struct Options {
     /// Runs [default: 1; up to 4 with --broken]
     #[arg(long)]
     runs: Option<u64>,
+    /// Only this part of the runs, such as 1/3, so that several machines can share them; needs the same --seed on each
+    #[arg(long, value_name = "K/N", requires = "seed", conflicts_with = "broken")]
+    part: Option<Part>,
     /// A build that is broken on purpose, or all of them: each has to be caught
     #[arg(long, value_name = "NAME", conflicts_with = "fault_points")]
     broken: Option<String>,
-    /// Visit every fault point of the worker, alone or after every other
+    /// Visit every fault point of the worker, alone or after every other, in runs that follow one another
     #[arg(long, value_name = "DEPTH", conflicts_with = "disturb")]
     fault_points: Option<Depth>,
     /// What may happen: all, none, or a list
@@ -108,6 +119,17 @@ impl Options {
         self.minutes.unwrap_or(if self.broken.is_some() { SHOWING } else { MINUTES })
     }
 
+    /// Seeds and courses of the runs, in their order.
+    fn courses(&self, first: u64) -> Vec<(u64, Course)> {
+        let runs = first..first + self.runs.unwrap_or(1);
+        let courses: Vec<Course> = match self.fault_points {
+            Some(depth) => runs.flat_map(|seed| points::tours(depth, seed)).map(Course::FaultPoints).collect(),
+            None => runs.map(|_| Course::Disturbed(self.disturb.clone().unwrap_or_default())).collect(),
+        };
+        let range = self.part.map_or(0..courses.len(), |part| part.range(courses.len()));
+        (first..).zip(courses).skip(range.start).take(range.len()).collect()
+    }
+
     fn build(&self) -> Build {
         match &self.binary {
             Some(binary) => Build::There(binary.clone()),
@@ -131,17 +153,23 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// Every run has to be clean.
 fn run_all(options: &Options, first: u64, folder: &Path) -> Result<()> {
-    let runs = options.runs.unwrap_or(1);
-    let course = match options.fault_points {
-        Some(depth) => Course::FaultPoints(depth),
-        None => Course::Disturbed(options.disturb.clone().unwrap_or_default()),
-    };
+    let courses = options.courses(first);
     let mut stage = Stage::set_up(&options.build(), folder)?;
-    let mut caught = 0;
-    for seed in first..first + runs {
-        caught += u64::from(!stage.run(options, &course, None, seed)?.is_clean());
+    let mut unclean = Vec::new();
+    for (number, (seed, course)) in (1..).zip(&courses) {
+        println!("\nrun {number} of {}", courses.len());
+        if !stage.run(options, course, None, *seed)?.is_clean() {
+            unclean.push(seed.to_string());
+        }
     }
-    ensure!(caught == 0, "{caught} of {runs} runs from seed {first} on were not clean");
+    ensure!(
+        unclean.is_empty(),
+        "{} of {} runs were not clean: seeds {}",
+        unclean.len(),
+        courses.len(),
+        unclean.join(", ")
+    );
+    println!("\nall of {} runs were clean", courses.len());
     Ok(())
 }
 
@@ -168,6 +196,25 @@ fn catch_all(options: &Options, builds: Vec<(&str, Choice)>, first: u64, folder:
     match missed.is_empty() {
         true => Ok(()),
         false => bail!("broken builds that were not caught, from seed {first} on: {}", missed.join(", ")),
+    }
+}
+
+impl Part {
+    /// Its share of so many runs.
+    fn range(self, runs: usize) -> std::ops::Range<usize> {
+        runs * (self.number - 1) / self.of..runs * self.number / self.of
+    }
+}
+
+impl FromStr for Part {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
+        match numbers {
+            Some((number, of)) if (1..=of).contains(&number) => Ok(Self { number, of }),
+            _ => Err("expected K/N with K from 1 to N, such as 1/3".to_owned()),
+        }
     }
 }
 

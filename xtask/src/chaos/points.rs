@@ -1,5 +1,6 @@
 //! The worker's fault points, visited one after the other: a worker with one of them armed joins, comes to it, and dies
-//! there, is held there or has a call fail; then the next one joins. The others work on, and take over what it leaves.
+//! there, is held there, stalls a lane or has a call fail; then the next one joins. The others work on, and take over what
+//! it leaves.
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -17,9 +18,12 @@ pub(crate) enum Depth {
     Two,
 }
 
+/// Pairs of points in one run: it takes some minutes, then everything is compared.
+const PAIRS: usize = 48;
+
 /// A place in the worker, and what happens there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Point {
+pub(crate) struct Point {
     name: &'static str,
     action: &'static str,
     /// It happens at one of so many passings.
@@ -39,8 +43,13 @@ const fn hold(name: &'static str, passings: u64) -> Point {
     Point { name, action: "stop", passings }
 }
 
+/// One lane stands still, beyond what a revocation waits for it, while the worker's heartbeats go on.
+const fn stall(name: &'static str, passings: u64) -> Point {
+    Point { name, action: "stall:12000", passings }
+}
+
 /// All of them: recovery, in its order; a tick, in its order; a revocation.
-const POINTS: [Point; 23] = [
+const POINTS: [Point; 24] = [
     kill("restore-committed", 2),
     kill("restore-state", 2),
     kill("restore-source", 2),
@@ -58,6 +67,7 @@ const POINTS: [Point; 23] = [
     kill("committed", 40),
     kill("revoke", 1),
     hold("tick", 40),
+    stall("tick", 40),
     error("begin", 40),
     error("send", 40),
     error("drain", 40),
@@ -66,10 +76,16 @@ const POINTS: [Point; 23] = [
     error("committed", 40),
 ];
 
-/// Visits every point; those that were not reached are told. Returns what happened, in a few words.
-pub(crate) fn visit_all(world: &mut World<'_>, depth: Depth, seed: u64, report: &mut Report) -> Result<String> {
-    let mut random = Random::seeded(seed ^ 0x0070_6f69_6e74_7300);
-    let tour = tour(depth, &mut random);
+/// The order in which a seed visits the points, cut into runs. A run begins where the one before it has ended, so that no
+/// pair is lost.
+pub(crate) fn tours(depth: Depth, seed: u64) -> Vec<Vec<Point>> {
+    let tour = tour(depth, &mut random(seed));
+    (0..tour.len() - 1).step_by(PAIRS).map(|from| tour[from..tour.len().min(from + PAIRS + 1)].to_vec()).collect()
+}
+
+/// Visits one point after the other; those that were not reached are told. Returns what happened, in a few words.
+pub(crate) fn visit_all(world: &mut World<'_>, tour: &[Point], seed: u64, report: &mut Report) -> Result<String> {
+    let mut random = random(seed);
     for (number, point) in tour.iter().enumerate() {
         let at = 1 + random.below(point.passings);
         let fault = format!("{}={}@{at}", point.name, point.action);
@@ -81,6 +97,10 @@ pub(crate) fn visit_all(world: &mut World<'_>, depth: Depth, seed: u64, report: 
         }
     }
     Ok(format!("fault points {}", tour.len()))
+}
+
+fn random(seed: u64) -> Random {
+    Random::seeded(seed ^ 0x0070_6f69_6e74_7300)
 }
 
 /// An order in which each point comes once, or in which every two of them, a point and itself too, come in a row.
@@ -121,6 +141,14 @@ mod tests {
         let tour = tour(Depth::Two, &mut Random::seeded(3));
         let pairs: HashSet<_> = tour.windows(2).collect();
         assert_eq!((tour.len() - 1, pairs.len()), (POINTS.len().pow(2), POINTS.len().pow(2)));
+    }
+
+    #[test]
+    fn every_pair_comes_in_one_of_the_runs() {
+        let runs = tours(Depth::Two, 3);
+        assert_eq!(runs.iter().flat_map(|run| run.windows(2)).collect::<HashSet<_>>().len(), POINTS.len().pow(2));
+        assert!(runs.iter().all(|run| (2..=PAIRS + 1).contains(&run.len())));
+        assert_eq!(tours(Depth::One, 3).iter().map(Vec::len).collect::<Vec<_>>(), [POINTS.len()]);
     }
 
     /// Names of the points in the sources of a folder.

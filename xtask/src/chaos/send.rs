@@ -19,6 +19,8 @@ use super::topics;
 
 /// Records are sent this often, all that are due.
 const STEP: Duration = Duration::from_millis(5);
+/// … and wait for company for so long: a request a record keeps three brokers busy with nothing else.
+const LINGER_MS: &str = "25";
 /// Broker restarts take a while.
 const FLUSH: Duration = Duration::from_secs(120);
 /// A transaction that will be aborted is open for this long at most: it holds back every reader of its partitions.
@@ -137,7 +139,7 @@ impl Source {
     fn producer(&self) -> Result<BaseProducer<Deliveries>> {
         topics::client(&self.brokers)
             .set("enable.idempotence", "true")
-            .set("linger.ms", "5")
+            .set("linger.ms", LINGER_MS)
             .set("compression.type", "lz4")
             .set("queue.buffering.max.messages", "500000")
             .create_with_context(Deliveries::default())
@@ -203,7 +205,7 @@ impl Aborter {
         let producer: BaseProducer<Deliveries> = topics::client(&self.brokers)
             .set("transactional.id", format!("{}.aborted", self.topic))
             .set("transaction.timeout.ms", "10000")
-            .set("linger.ms", "5")
+            .set("linger.ms", LINGER_MS)
             .create_with_context(Deliveries::default())?;
         producer.init_transactions(CALL)?;
         Ok(producer)

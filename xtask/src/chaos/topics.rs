@@ -61,6 +61,19 @@ pub(crate) fn create(brokers: &str, name: &str, partitions: i32) -> Result<()> {
     Ok(())
 }
 
+/// Deletes every topic whose name begins with one of these.
+pub(crate) fn delete_all(brokers: &str, prefixes: &[String]) -> Result<()> {
+    let (admin, runtime) = admin(brokers)?;
+    let metadata = admin.inner().fetch_metadata(None, REQUEST).context("failed to look for topics")?;
+    let is_named = |name: &&str| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    let names: Vec<&str> = metadata.topics().iter().map(|topic| topic.name()).filter(is_named).collect();
+    let answers = runtime.block_on(admin.delete_topics(&names, &AdminOptions::new()));
+    for answer in answers.context("failed to delete topics")? {
+        answer.map_err(|(name, code)| anyhow!("failed to delete topic {name}: {code}"))?;
+    }
+    Ok(())
+}
+
 /// Partitions of a topic; 0: it is not there.
 pub(crate) fn partitions(brokers: &str, topic: &str) -> Result<i32> {
     let consumer = consumer(brokers, "chaos", "read_committed")?;
