@@ -136,6 +136,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         secrets: Some(secrets),
         // Where this machine stands is no zone of the brokers.
         rack: None,
+        session_timeout: None,
         development: embedded.is_some(),
         disagreement: Disagreement::Stop,
         forgets_state: false,

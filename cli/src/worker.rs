@@ -44,6 +44,10 @@ pub(crate) struct Arguments {
     /// The zone that this process runs in, for `spec.kafka.rackAwareness`
     #[arg(long, value_name = "ZONE")]
     rack: Option<String>,
+    /// Others take the partitions of a worker that is silent for so many seconds [default: 10]. With `groupProtocol:
+    /// consumer` the brokers decide
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(2..=1800))]
+    session_timeout: Option<u64>,
     /// What the shards take for now: the clock on the wall, or, for recorded or generated streams, the events' own time
     #[arg(long, value_enum, value_name = "CLOCK", default_value_t = Clock::Wall)]
     clock: Clock,
@@ -100,6 +104,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         listen: arguments.listen,
         secrets: arguments.secrets.clone(),
         rack: arguments.rack.clone(),
+        session_timeout: arguments.session_timeout.map(Duration::from_secs),
         development: false,
         disagreement: match (arguments.reset_state, arguments.trust_marker) {
             (true, _) => Disagreement::ResetState,

@@ -46,6 +46,8 @@ use crate::tick;
 
 /// A thread that has not turned for this long hangs inside the client; the process ends rather than stay so.
 const WATCHDOG: Duration = Duration::from_secs(60);
+/// How long a group waits for a silent member, when nothing is said.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 /// A worker that stops commits its last ticks within this time, or gives them up to the next worker. A cluster waits
 /// 30 s for a process to end.
 const LAST_TICKS: Duration = Duration::from_secs(10);
@@ -69,6 +71,9 @@ pub struct Options {
     pub secrets: Option<PathBuf>,
     /// The zone that this process runs in: with `spec.kafka.rackAwareness`, records come from the nearest replica.
     pub rack: Option<String>,
+    /// A worker that is silent for this long is given up by its group; default 10 s. With `groupProtocol: consumer` the
+    /// brokers decide.
+    pub session_timeout: Option<Duration>,
     /// The broker is the embedded development broker.
     pub development: bool,
     /// What to do where state and committed offset do not belong together.
@@ -400,10 +405,11 @@ impl Running {
             (true, None) => warn!("`rackAwareness` is set and the zone is not known; say it with --rack"),
             (false, _) => {}
         }
+        let session = self.options.session_timeout.unwrap_or(SESSION_TIMEOUT);
         match self.config.kafka.group_protocol {
             GroupProtocol::Classic => settings
                 .set("partition.assignment.strategy", "cooperative-sticky")
-                .set("session.timeout.ms", "10000")
+                .set("session.timeout.ms", session.as_millis().to_string())
                 .set("heartbeat.interval.ms", "300"),
             // Assignor and timeouts are the broker's.
             GroupProtocol::Consumer => settings.set("group.protocol", "consumer"),

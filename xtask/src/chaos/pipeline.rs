@@ -107,7 +107,7 @@ fn pipeline(identity: &str, source: &str, seed: u64) -> Value {
                 "deadLetter": { "topic": format!("{identity}.dead-letter"), "maxShare": 0.1 },
                 "late": { "topic": format!("{identity}.late") },
             },
-            "delivery": { "guarantee": "exactlyOnce", "commitInterval": "50ms" },
+            "delivery": { "guarantee": "exactlyOnce", "commitInterval": "100ms" },
         },
     })
 }

@@ -40,6 +40,11 @@ const LEAVE: Duration = Duration::from_secs(30);
 const GONE: Duration = Duration::from_secs(5);
 /// … and after this long where brokers are away meanwhile.
 const AWAY: Duration = Duration::from_secs(600);
+/// A worker's session, as it is when nothing is said …
+const SESSION: Duration = Duration::from_secs(10);
+/// … and where one worker after the other dies, which takes as long as the group waits for each. It is shorter than their
+/// transactions may be open, so that whoever comes after them has to end these.
+const SHORT_SESSION: Duration = Duration::from_secs(4);
 /// Transactions of dead workers are aborted by the brokers after 5 s, looked for every second.
 const HANGING: Duration = Duration::from_secs(20);
 
@@ -61,6 +66,13 @@ pub(super) enum Course {
 }
 
 impl Course {
+    fn session(&self) -> Duration {
+        match self {
+            Self::Disturbed(_) => SESSION,
+            Self::FaultPoints(_) => SHORT_SESSION,
+        }
+    }
+
     /// Reasons of a worker that finds its state or its source in disorder. Nobody has touched either, but for an offset
     /// that may have been moved.
     fn alarms(&self) -> Vec<&'static str> {
@@ -126,6 +138,7 @@ impl Stage {
             binary: self.binary.clone(),
             pipeline: folder,
             brokers: proxied.join(","),
+            session: course.session(),
             environment: broken.map(|name| ("FAULTLINE_BREAK".to_owned(), name.to_owned())).into_iter().collect(),
         };
         let input = Input::new(seed, options.partitions, options.rate);
@@ -193,8 +206,13 @@ impl Stage {
         let brokers = self.cluster.addresses();
         let twin = Pipeline::write(&folder, &identity, &pipeline.source, seed)?;
         let group = Group::of(&brokers, &identity, &twin.source, ends.len() as i32)?;
-        let recipe =
-            Recipe { binary: self.binary.clone(), pipeline: folder, brokers: brokers.clone(), environment: Vec::new() };
+        let recipe = Recipe {
+            binary: self.binary.clone(),
+            pipeline: folder,
+            brokers: brokers.clone(),
+            session: SESSION,
+            environment: Vec::new(),
+        };
         let mut crew = Crew::new(recipe);
         let number = crew.start(None)?;
         let mut moved = (Vec::new(), Instant::now());

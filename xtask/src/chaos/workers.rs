@@ -23,6 +23,8 @@ pub(crate) struct Recipe {
     /// Folder of the pipeline; logs are written beside it.
     pub(crate) pipeline: PathBuf,
     pub(crate) brokers: String,
+    /// How long the group waits for a silent worker.
+    pub(crate) session: Duration,
     /// Set for every worker.
     pub(crate) environment: Vec<(String, String)>,
 }
@@ -68,17 +70,23 @@ impl Crew {
         Self { recipe, started: 0, members: Vec::new() }
     }
 
+    /// How long the group waits for a silent worker.
+    pub(crate) fn session(&self) -> Duration {
+        self.recipe.session
+    }
+
     /// Starts a worker, with fault points if there are any.
     pub(crate) fn start(&mut self, faults: Option<&str>) -> Result<usize> {
         self.started += 1;
         let number = self.started;
-        let Recipe { binary, pipeline, brokers, environment } = &self.recipe;
+        let Recipe { binary, pipeline, brokers, session, environment } = &self.recipe;
         let log = log_of(pipeline, number);
         let file = File::create(&log).with_context(|| format!("failed to create {}", log.display()))?;
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let mut command = bound(&binary.to_string_lossy());
         command.arg("worker").arg(pipeline.join("pipeline.yaml")).args(["--brokers", brokers, "--lanes", "2"]);
         command.args(["--clock", "records", "--clock-speed", "0", "--listen", &address.to_string()]);
+        command.args(["--session-timeout", &session.as_secs().to_string()]);
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         command.envs(faults.map(|faults| ("FAULTLINE_FAULTS", faults)));
         command.stdout(file.try_clone().context("failed to share a log")?).stderr(file);

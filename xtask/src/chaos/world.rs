@@ -19,9 +19,9 @@ const HELD_MS: (u64, u64) = (11_000, 14_000);
 const REPLACED: Duration = Duration::from_secs(60);
 /// What a worker logs when it comes to a fault point.
 const PASSED: &str = "a fault point is passed";
-/// A worker that has not come to it after this long is helped by a rebalance, again and again: longer than the session of
-/// a worker that has died, which the group waits for …
-const HELP: Duration = Duration::from_secs(13);
+/// A worker that has not come to it is helped by a rebalance, again and again, when the session of a worker that has died,
+/// which the group waits for, has been over for this long …
+const HELP: Duration = Duration::from_secs(3);
 /// … and after this long the point cannot be reached.
 const UNREACHED: Duration = Duration::from_secs(90);
 /// How often the harness looks.
@@ -133,7 +133,7 @@ impl<'a> World<'a> {
                 }
                 return Ok(Some(took));
             }
-            if helped.elapsed() > HELP {
+            if helped.elapsed() > self.crew.session() + HELP {
                 helped = Instant::now();
                 self.help(number)?;
             }

@@ -233,6 +233,7 @@ transaction.state.log.min.isr=2
 transaction.state.log.num.partitions=4
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=2000
 group.consumer.min.session.timeout.ms=3000
 group.consumer.session.timeout.ms=10000
 group.consumer.min.heartbeat.interval.ms=500
