@@ -168,13 +168,13 @@ impl Stage {
 
         drain(&mut world, &ends, if broken.is_some() { STUCK_AS_EXPECTED } else { STUCK }, &mut report)?;
         world.stop_all(LEAVE)?.into_iter().for_each(|complaint| report.tell(complaint));
-        world.crew.lines_with(&course.alarms()).into_iter().for_each(|line| report.tell(line));
+        world.crew.lines_with(&course.alarms()).into_iter().for_each(|line| report.tell_of_state(line));
         let ended_badly = world.ended_badly;
         drop(world);
         let drained = began.elapsed();
         verify(&brokers, &pipeline, &group, &ends, &mut report)?;
-        let is_caught = broken.is_some() && !report.is_clean();
-        if !is_caught && topics::partitions(&brokers, &pipeline.state_topic())? > 0 {
+        let is_caught = broken.is_some() && report.shows_a_broken_promise();
+        if !is_caught && !report.stands_still() && topics::partitions(&brokers, &pipeline.state_topic())? > 0 {
             self.compare_with_twin(&pipeline, &ends, seed, &mut report)?;
         }
 
@@ -323,7 +323,7 @@ fn drain(world: &mut World<'_>, ends: &[i64], patience: Duration, report: &mut R
         if moved.1.elapsed() > patience {
             world.crew.write_statuses()?;
             let problems = world.crew.problems().join("; ");
-            report.tell(format!(
+            report.stand_still(format!(
                 "the workers stand still at {:?}, the input ends at {ends:?}; what they say of themselves lies beside \
                  their logs; {problems}",
                 moved.0

@@ -42,7 +42,8 @@ pub(crate) fn compare(brokers: &str, disturbed: &str, twin: &str, partitions: i3
         let differences = differences(&disturbed, &twin);
         if !differences.is_empty() {
             let (count, shown) = (differences.len(), differences[..differences.len().min(SHOWN)].join(", "));
-            report.tell(format!("state of partition {partition}: {count} records are not the twin's: {shown}"));
+            report
+                .tell_of_state(format!("state of partition {partition}: {count} records are not the twin's: {shown}"));
         }
     }
     Ok(())

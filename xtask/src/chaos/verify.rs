@@ -62,6 +62,10 @@ pub(crate) struct Report {
     shown: Vec<Difference>,
     /// What is wrong beside the records.
     others: Vec<String>,
+    /// The workers did not reach the end: what they did not come to is missing.
+    stands_still: bool,
+    /// A worker found its state in disorder, or it is not the twin's.
+    state_is_wrong: bool,
 }
 
 impl Report {
@@ -78,6 +82,30 @@ impl Report {
     /// Something is wrong that no record shows.
     pub(crate) fn tell(&mut self, what: String) {
         self.others.push(what);
+    }
+
+    /// The workers do not reach the end.
+    pub(crate) fn stand_still(&mut self, where_and_why: String) {
+        self.stands_still = true;
+        self.tell(where_and_why);
+    }
+
+    /// Whether they do not.
+    pub(crate) fn stands_still(&self) -> bool {
+        self.stands_still
+    }
+
+    /// The state is wrong.
+    pub(crate) fn tell_of_state(&mut self, what: String) {
+        self.state_is_wrong = true;
+        self.tell(what);
+    }
+
+    /// Whether something was lost, written twice or made wrongly: more than workers that stand still, leave late or leave
+    /// something open.
+    pub(crate) fn shows_a_broken_promise(&self) -> bool {
+        let is_one = |kind: &Kind| *kind != Kind::Missing || !self.stands_still;
+        self.state_is_wrong || self.stretches.keys().any(|(_, _, kind)| is_one(kind))
     }
 
     fn add(&mut self, topic: &str, partition: i32, difference: Difference) {
@@ -321,6 +349,29 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("xA\n") && text.contains("xB\n") && text.contains('…'), "{text}");
+    }
+
+    #[test]
+    fn what_workers_did_not_come_to_breaks_no_promise() {
+        let missing = |stands_still, others: &[Entry]| {
+            let mut report = Report::default();
+            if stands_still {
+                report.stand_still("at 1".to_owned());
+            }
+            let mut comparison = Comparison::new(&mut report, "results", 0, vec![entry(1, "a"), entry(2, "b")]);
+            comparison.found(entry(1, "a"));
+            others.iter().for_each(|other| comparison.found(other.clone()));
+            comparison.finish();
+            assert!(!report.is_clean());
+            report.shows_a_broken_promise()
+        };
+        assert!(missing(false, &[]));
+        assert!(!missing(true, &[]));
+        assert!(missing(true, &[entry(1, "a")]), "written twice");
+        let mut report = Report::default();
+        report.stand_still("at 1".to_owned());
+        report.tell_of_state("StateUnreadable".to_owned());
+        assert!(report.shows_a_broken_promise());
     }
 
     #[test]

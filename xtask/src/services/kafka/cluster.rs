@@ -5,6 +5,7 @@
 //! whoever bootstraps through the proxies stays behind them.
 
 use std::fs::{self, File};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -127,6 +128,11 @@ impl Cluster {
 
     /// Whether every broker is there and every partition has all its replicas in sync.
     pub(crate) fn is_whole(&self) -> bool {
+        // A broker opens its port once it knows what happened meanwhile; what the others say before that is old.
+        let is_open = |ports: &MemberPorts| TcpStream::connect(("127.0.0.1", ports.open)).is_ok();
+        if !self.ports.iter().all(is_open) {
+            return false;
+        }
         let Ok(metadata) = self.client.fetch_metadata(None, Duration::from_secs(2)) else { return false };
         let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
         metadata.brokers().len() == BROKERS
