@@ -238,3 +238,29 @@ fn clean_up(folder: &Path, keep: bool) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_together_are_all_runs_with_the_seeds_that_they_have_alone() {
+        let seeds = |part: Option<&str>| {
+            let part = part.map(|part| part.parse().unwrap());
+            let options = Options { runs: Some(8), part, ..Options::usual() };
+            options.courses(40).iter().map(|(seed, _)| *seed).collect::<Vec<_>>()
+        };
+        assert_eq!(seeds(None), (40..48).collect::<Vec<_>>());
+        let parts = ["1/3", "2/3", "3/3"].map(|part| seeds(Some(part)));
+        assert_eq!(parts.concat(), seeds(None));
+        assert!(parts.iter().all(|part| (2..=3).contains(&part.len())), "{parts:?}");
+    }
+
+    #[test]
+    fn a_part_is_one_of_so_many() {
+        assert_eq!("2/3".parse(), Ok(Part { number: 2, of: 3 }));
+        for wrong in ["0/3", "4/3", "1/0", "1", "a/b", "-1/2", ""] {
+            assert!(wrong.parse::<Part>().unwrap_err().contains("such as 1/3"), "{wrong}");
+        }
+    }
+}
