@@ -44,8 +44,6 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// … and at most after this long.
 const LAST_RETRY: Duration = Duration::from_secs(300);
 
-/// So much of the measured rate of folding is counted on for a replay.
-const BELIEVED: f64 = 0.8;
 /// Most bytes of images of one shard in one tick.
 const MOST_IMAGE_BYTES: usize = 2 << 20;
 /// A source whose first offset comes so near to what a replay needs is about to lose it.
@@ -246,9 +244,8 @@ impl<S: Source, F> Lane<S, F> {
     }
 
     fn write_state(&mut self, keep: Keep, all: bool) {
-        let replay = self.fold_rate.per_second() * self.most_recovery_seconds();
-        // Shards of a lane are replayed one after the other; a part is left for the measure's errors.
-        let replay = replay * BELIEVED / self.shards.len().max(1) as f64;
+        // Shards of a lane are replayed one after the other.
+        let replay = self.fold_rate.per_second() * self.most_recovery_seconds() / self.shards.len().max(1) as f64;
         for (partition, held) in &mut self.shards {
             let changed = held.is_in(&self.outputs) || held.shard.introduces() || held.shard.has_dropped();
             if changed || (all && held.shard.is_dirty()) {

@@ -21,6 +21,7 @@ mod restore;
 mod side;
 mod streams;
 mod tell;
+mod warm_up;
 
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};

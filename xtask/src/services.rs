@@ -21,7 +21,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::tree;
-use kafka::{Access, Kafka, Setup};
+use kafka::{Access, Java, Kafka, Setup};
 pub(crate) use tools::provide_compiler;
 
 /// What `cargo xtask services` is asked to do.
@@ -65,6 +65,7 @@ impl Place {
             port: self.port,
             access: if self.secure { Access::Restricted } else { Access::Open },
             lasts,
+            java: Java::Small,
         }
     }
 }

@@ -18,7 +18,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::chaos;
-use crate::services::kafka::Kafka;
+use crate::services::kafka::{Java, Kafka};
 use crate::services::tools;
 use crate::tree;
 use summary::Summary;
@@ -40,7 +40,7 @@ pub(crate) struct Options {
 /// Runs the tests.
 pub(crate) fn run(options: &Options) -> Result<()> {
     tools::provide(&tools::CLIENTS)?;
-    let kafka = Kafka::fresh()?;
+    let kafka = Kafka::fresh(Java::Small)?;
     eprintln!("Kafka answers at {}", kafka.addresses()[0]);
 
     let mut command = Command::new(env!("CARGO"));

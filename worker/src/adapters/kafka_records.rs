@@ -15,7 +15,8 @@ use crate::outputs::{Output, Outputs, Topic};
 /// Bytes that a record takes beside its key, value and headers: batch header, varints, attributes.
 const RECORD_OVERHEAD: usize = 128;
 
-/// Queues all records of a tick.
+/// Queues all records of a tick: the first of each partition that it writes to before all others, so that the client
+/// adds these partitions to the transaction with one request, not one after the other. Within a partition the order stays.
 pub(super) fn write_all(
     ready: &Ready,
     layout: &Layout,
@@ -24,14 +25,44 @@ pub(super) fn write_all(
     cancelled: &dyn Fn() -> bool,
 ) -> Result<(), Broken> {
     let mut numbers = Numbers::default();
-    outputs.records().iter().try_for_each(|output| {
+    let mut write = |output: &Output| {
         let mut headers = [Header { name: c"", value: b"" }; MOST_HEADERS];
         let count = match output.topic {
             Topic::State => 0,
             _ => numbers.headers(&mut headers, layout, pipeline, outputs, output),
         };
         write(ready, layout, outputs, output, (headers, count), cancelled)
+    };
+    let firsts = firsts(outputs.records(), layout);
+    firsts.iter().try_for_each(|at| write(&outputs.records()[*at]))?;
+    let mut done = firsts.iter().peekable();
+    outputs.records().iter().enumerate().try_for_each(|(at, output)| match done.next_if_eq(&&at) {
+        Some(_) => Ok(()),
+        None => write(output),
     })
+}
+
+/// Places of the records that are the first of their partition, in order.
+fn firsts(records: &[Output], layout: &Layout) -> Vec<usize> {
+    let mut seen: Vec<Vec<bool>> = vec![Vec::new(); layout.names.len()];
+    let mut is_first = |output: &Output| {
+        // A record of state where there is no state topic is refused when it is written.
+        let Some(seen) = seen.get_mut(output.topic as usize) else { return false };
+        let partition = destination(output, layout) as usize;
+        if seen.len() <= partition {
+            seen.resize(partition + 1, false);
+        }
+        !std::mem::replace(&mut seen[partition], true)
+    };
+    (0..records.len()).filter(|at| is_first(&records[*at])).collect()
+}
+
+/// The partition that a record goes to.
+fn destination(output: &Output, layout: &Layout) -> i32 {
+    match output.topic {
+        Topic::Results | Topic::State => output.partition,
+        topic => output.partition % layout.partitions[topic as usize].max(1),
+    }
 }
 
 fn write(
@@ -46,10 +77,7 @@ fn write(
     let Some(handle) = ready.handles.get(index) else {
         return Err(Broken::before("a record of state, and this pipeline has no state topic"));
     };
-    let partition = match output.topic {
-        Topic::Results | Topic::State => output.partition,
-        _ => output.partition % layout.partitions[index].max(1),
-    };
+    let partition = destination(output, layout);
     let key = output.key.as_ref().map(|span| outputs.bytes(span));
     let mut value = output.value.as_ref().map(|span| outputs.bytes(span));
     let size = RECORD_OVERHEAD
@@ -154,5 +182,44 @@ impl Numbers {
             push(c"traceparent", outputs.bytes(trace));
         }
         count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output(topic: Topic, partition: i32) -> Output {
+        Output {
+            topic,
+            partition,
+            offset: 0,
+            record_time_ms: -1,
+            key: None,
+            value: None,
+            traceparent: None,
+            rejection: None,
+        }
+    }
+
+    #[test]
+    fn the_first_record_of_each_partition_is_found() {
+        use Topic::{Alerts, Results, State};
+        let layout = Layout {
+            source: "in".to_owned(),
+            source_partitions: 4,
+            names: ["results", "alerts", "dead-letter", "late", "state"].map(str::to_owned).to_vec(),
+            partitions: vec![4, 2, 1, 1, 4],
+            limits: vec![1 << 20; 5],
+        };
+        let records: Vec<Output> =
+            [(Results, 1), (Results, 1), (Alerts, 1), (Results, 3), (Alerts, 3), (Alerts, 0), (State, 1), (State, 1)]
+                .map(|(topic, partition)| output(topic, partition))
+                .to_vec();
+        // Source partitions 1 and 3 share a partition of the alerts.
+        assert_eq!(firsts(&records, &layout), [0, 2, 3, 5, 6]);
+        assert_eq!(firsts(&[], &layout), [0; 0]);
+        let stateless = Layout { names: layout.names[..4].to_vec(), ..layout };
+        assert_eq!(firsts(&records[5..], &stateless), [0], "a record of state is refused when it is written");
     }
 }

@@ -5,8 +5,9 @@
 
 use crate::shard::Journal;
 
-/// A key waits on average for this share of the records that a replay may take.
-const AIM: f64 = 0.7;
+/// A key waits for about this share of the records that a replay may take: so far can the measure of folding fall before
+/// images have to be written at once, whose burst the events after it would wait for.
+const AIM: f64 = 0.55;
 /// A marker tells at most so many seconds of the clock's history …
 const MOST_SECONDS: usize = 512;
 /// … and images of keys that have waited for half of them are written.

@@ -135,6 +135,19 @@ fn an_owner_that_its_open_transaction_does_not_name_is_found_before_it() {
 }
 
 #[test]
+fn an_owner_that_died_before_its_transaction_came_to_the_state_is_found_too() {
+    let history = History::new("past-offset-only", &[]);
+    let owner = history.writer("a");
+    owner.begin().state("k/a", "1").marker().offset(7).commit();
+    owner.begin().offset(9).leave();
+
+    let began = Instant::now();
+    assert_eq!(history.past().committed(0, &|| false).unwrap(), Some(7));
+    assert!(began.elapsed() < AT_ONCE, "it took {:?}: the timeout of the transaction was waited for", began.elapsed());
+    assert!(owner.try_commit().is_err(), "not fenced");
+}
+
+#[test]
 fn a_wait_ends_when_the_partition_is_taken_away() {
     let history = History::new("past-cancelled", &[]);
     let owner = history.writer("a");

@@ -49,8 +49,8 @@ const SECTIONS: [(&str, &str, &str); 10] = [
          `read_committed`, so a stall is not hidden. 15 s per stream, the first fifth left out; 100,000 users (Zipf), 2 \
          partitions. *Toy* is the least that a worker of keyed windows does: it picks the fields out of the text, keeps a \
          ring of 64 values per key and writes a z-score, without validation, group, late events, alerts or durable state. \
-         Generator, broker, worker and reader share the machine's cores. A broker that has just started spends three \
-         times the CPU per event until its code is compiled, so a pair at each rate goes before those that count.",
+         Generator, broker, worker and reader share the machine's cores. Pairs at the highest rate go before those that \
+         count, until the broker's compilers have taken less than 4 % of a core all through one of them.",
     ),
     (
         "streams",
@@ -86,8 +86,9 @@ const SECTIONS: [(&str, &str, &str); 10] = [
         "What durable state costs",
         "`examples/quickstart` with exactly-once results, *with* its state topic and *without* it (an option of `faultline \
          worker` that is there for this measurement only: without it all windows and incidents are lost at every restart). \
-         They take turns, and change places in every other run; one pair goes before those that count, until the broker's \
-         code is compiled. Each worker first drains a full topic (1,500,000 events, 100,000 \
+         They take turns, and change places in every other run. A broker that has just started compiles its hot code for \
+         minutes and takes up to a third of a core for it, so worker after worker goes before those that count, until the \
+         broker's compilers have taken less than 4 % of a core all through the life of one. Each worker first drains a full topic (1,500,000 events, 100,000 \
          users by Zipf's law, 2 partitions, the first 5 % left out), then, going on, reads open loops of 50,000 and 100,000 \
          events/s, 15 s each, the first fifth left out: by then images are written at their steady pace. CPU seconds are those of all \
          threads of the worker. A side that is more than a second's events behind when the stream ends (*backlog*) has not kept up: its \

@@ -9,7 +9,7 @@ use super::full_topic::{FullTopic, Spent};
 use super::kafka::{self, Topics};
 use super::pipelines::{self, Names, Variant};
 use super::side::{Kind, Side, Yardstick};
-use crate::services::kafka::Kafka;
+use crate::services::kafka::{Java, Kafka};
 use crate::tree;
 
 const NAME: &str = "drain";
@@ -22,7 +22,7 @@ const WARM_UP: u64 = EVENTS / 20;
 pub(crate) fn run(runs: usize, seed: u64, report: &mut dyn FnMut(Figure)) -> Result<()> {
     let work = tree::target_folder().join("bench");
     std::fs::create_dir_all(&work).context("failed to create the benchmarks' folder")?;
-    let kafka = Kafka::fresh()?;
+    let kafka = Kafka::fresh(Java::Measured)?;
     let brokers = kafka.addresses()[0].clone();
     let topics = Topics::of(&brokers)?;
     let payments =

@@ -13,7 +13,8 @@ use super::measure::in_turns;
 use super::open_loop::{OpenLoop, PATIENCE, Passed, Stream};
 use super::pipelines::{self, Names, Variant};
 use super::side::Side;
-use crate::services::kafka::Kafka;
+use super::warm_up::until_compiled;
+use crate::services::kafka::{Java, Kafka};
 use crate::tree;
 
 const NAME: &str = "durable-state";
@@ -45,19 +46,18 @@ pub(crate) fn run(sizes: &Sizes, runs: usize, seed: u64, report: &mut dyn FnMut(
     ensure!(flows, "an open loop needs a rate and at least 2 s");
     let work = tree::target_folder().join("bench");
     std::fs::create_dir_all(&work).context("failed to create the benchmarks' folder")?;
-    let kafka = Kafka::fresh()?;
+    let kafka = Kafka::fresh(Java::Measured)?;
     let brokers = kafka.addresses()[0].clone();
     let bench = Bench { topics: Topics::of(&brokers)?, brokers, work, sizes, seed };
+    until_compiled(NAME, &kafka, |round| bench.side(round % 2 == 0, &format!("warm-up-{round}")).map(drop))?;
     let mut pairs = Vec::new();
-    // The first pair finds a broker whose code is not compiled yet, and does not count.
-    for run in 0..=runs {
+    for run in 1..=runs {
         let side = |keeps: bool| {
             eprintln!("{NAME}: run {run} of {runs}, {} state", if keeps { "with" } else { "without" });
-            bench.side(keeps, run)
+            bench.side(keeps, &run.to_string())
         };
         pairs.push(in_turns(run, || side(true), || side(false))?);
     }
-    pairs.remove(0);
     tell(sizes, &pairs, report);
     kafka.discard()
 }
@@ -94,7 +94,7 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn side(&self, keeps: bool, run: usize) -> Result<Measured> {
+    fn side(&self, keeps: bool, run: &str) -> Result<Measured> {
         let Sizes { durable_events, durable_rates, durable_seconds } = self.sizes;
         let identity = format!("{NAME}-{}-{run}", if keeps { "with" } else { "without" });
         let names = Names { input: format!("{identity}.in"), identity };

@@ -16,7 +16,7 @@ use super::kafka::Topics;
 use super::open_loop::Reader;
 use super::pipelines::{self, Names, Variant};
 use super::side::Side;
-use crate::services::kafka::Kafka;
+use crate::services::kafka::{Java, Kafka};
 use crate::tree;
 use arrivals::Arrivals;
 use load::Load;
@@ -47,7 +47,7 @@ pub(crate) struct Sizes {
 pub(crate) fn run(sizes: &Sizes, runs: usize, seed: u64, report: &mut dyn FnMut(Figure)) -> Result<()> {
     let work = tree::target_folder().join("bench");
     std::fs::create_dir_all(&work).context("failed to create the benchmarks' folder")?;
-    let kafka = Kafka::fresh()?;
+    let kafka = Kafka::fresh(Java::Measured)?;
     let brokers = kafka.addresses()[0].clone();
     let topics = Topics::of(&brokers)?;
     let bench = Bench { brokers, topics, work, sizes, seed };

@@ -124,7 +124,12 @@ pub(crate) struct Progress {
 impl Progress {
     /// Of this group on this topic.
     pub(crate) fn of(brokers: &str, group: &str, topic: &str, partitions: i32) -> Result<Self> {
-        let consumer = client(brokers).set("group.id", group).create().context("failed to make a consumer")?;
+        let consumer = client(brokers)
+            .set("group.id", group)
+            // What is committed, while the next transaction may be pending; by default the answer would wait for it.
+            .set("isolation.level", "read_uncommitted")
+            .create()
+            .context("failed to make a consumer")?;
         Ok(Self { consumer, topic: topic.to_owned(), partitions })
     }
 

@@ -1,8 +1,7 @@
 //! From event to visible result, in an open loop: the product with `examples/quickstart` unchanged against the bare toy,
 //! taking turns, and taking turns in who goes first.
 //!
-//! A broker that has just started spends three times the CPU per event until its code is compiled, so one pair at each
-//! rate goes before those that count.
+//! Pairs at the highest rate go before those that count, until the broker's code is compiled.
 
 use anyhow::{Context, Result, ensure};
 
@@ -12,7 +11,8 @@ use super::measure::in_turns;
 use super::open_loop::{OpenLoop, PATIENCE, Stream};
 use super::pipelines::{self, Names, Variant};
 use super::side::{Kind, Side, Yardstick};
-use crate::services::kafka::Kafka;
+use super::warm_up::until_compiled;
+use crate::services::kafka::{Java, Kafka};
 use crate::tree;
 
 const NAME: &str = "latency";
@@ -26,11 +26,11 @@ const WARM_UP: u64 = 5;
 pub(crate) fn run(runs: usize, seed: u64, report: &mut dyn FnMut(Figure)) -> Result<()> {
     let work = tree::target_folder().join("bench");
     std::fs::create_dir_all(&work).context("failed to create the benchmarks' folder")?;
-    let kafka = Kafka::fresh()?;
+    let kafka = Kafka::fresh(Java::Measured)?;
     let brokers = kafka.addresses()[0].clone();
     let bench = Bench { topics: Topics::of(&brokers)?, brokers, work, seed };
+    until_compiled(NAME, &kafka, |round| bench.pair(RATES[1], runs + 1 + round).map(drop))?;
     for rate in RATES {
-        bench.pair(rate, 0)?;
         let pairs: Vec<_> = (1..=runs).map(|run| bench.pair(rate, run)).collect::<Result<_>>()?;
         tell(rate, &pairs, report);
     }

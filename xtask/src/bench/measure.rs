@@ -17,8 +17,27 @@ pub(crate) fn thread_cpu() -> Result<Duration> {
 
 /// CPU time that all threads of a process have used, also those that have ended. In steps of 10 ms.
 pub(crate) fn process_cpu(id: u32) -> Result<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).with_context(|| format!("process {id} is gone"))?;
-    let ticks = stat_ticks(&stat).with_context(|| format!("failed to understand /proc/{id}/stat"))?;
+    cpu_of(&format!("/proc/{id}/stat")).with_context(|| format!("process {id} is gone"))
+}
+
+/// CPU time that the threads of a process with one of these names have used, those that are there. In steps of 10 ms.
+pub(crate) fn threads_cpu(id: u32, names: &[&str]) -> Result<Duration> {
+    let threads = fs::read_dir(format!("/proc/{id}/task")).with_context(|| format!("process {id} is gone"))?;
+    let mut sum = Duration::ZERO;
+    for thread in threads {
+        let folder = thread.context("failed to list the threads of a process")?.path();
+        // A thread may end between the two looks.
+        let name = fs::read_to_string(folder.join("comm")).unwrap_or_default();
+        if names.contains(&name.trim_end()) {
+            sum += cpu_of(&folder.join("stat").to_string_lossy()).unwrap_or_default();
+        }
+    }
+    Ok(sum)
+}
+
+fn cpu_of(path: &str) -> Result<Duration> {
+    let stat = fs::read_to_string(path).with_context(|| format!("failed to read {path}"))?;
+    let ticks = stat_ticks(&stat).with_context(|| format!("failed to understand {path}"))?;
     let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
     Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
 }
@@ -70,5 +89,17 @@ mod tests {
     #[test]
     fn our_own_clocks_can_be_read() {
         assert!(thread_cpu().is_ok() && process_cpu(std::process::id()).is_ok());
+    }
+
+    #[test]
+    fn threads_are_found_by_their_names() {
+        let busy = || {
+            let began = thread_cpu().unwrap();
+            while thread_cpu().unwrap() - began < Duration::from_millis(50) {}
+            threads_cpu(std::process::id(), &["busy thread"]).unwrap()
+        };
+        let thread = std::thread::Builder::new().name("busy thread".to_owned()).spawn(busy).unwrap();
+        assert!(thread.join().unwrap() >= Duration::from_millis(20));
+        assert_eq!(threads_cpu(std::process::id(), &["nobody"]).unwrap(), Duration::ZERO);
     }
 }

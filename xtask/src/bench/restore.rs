@@ -18,7 +18,7 @@ use super::kafka::{self, Topics};
 use super::open_loop::{Reader, now_ms};
 use super::pipelines::{self, Names, Variant};
 use super::side::Side;
-use crate::services::kafka::Kafka;
+use crate::services::kafka::{Java, Kafka};
 use crate::tree;
 use fill::Filled;
 
@@ -58,7 +58,7 @@ struct Load {
 pub(crate) fn run(sizes: &Sizes, runs: usize, seed: u64, report: &mut dyn FnMut(Figure)) -> Result<()> {
     let work = tree::target_folder().join("bench");
     std::fs::create_dir_all(&work).context("failed to create the benchmarks' folder")?;
-    let kafka = Kafka::fresh()?;
+    let kafka = Kafka::fresh(Java::Measured)?;
     let brokers = kafka.addresses()[0].clone();
     let bench = Bench { topics: Topics::of(&brokers)?, brokers, work, runs, seed };
     let loads = [

@@ -17,7 +17,7 @@ use clap::Args;
 
 use super::figure::Figure;
 use super::kafka::Topics;
-use crate::services::kafka::Kafka;
+use crate::services::kafka::{Java, Kafka};
 use crate::tree;
 use contestant::Arena;
 use delay::Load;
@@ -53,7 +53,7 @@ pub(crate) fn run(sizes: &Sizes, runs: usize, seed: u64, report: &mut dyn FnMut(
     let program = Program::provide(&sizes.streams_set)?;
     let work = tree::target_folder().join("bench");
     std::fs::create_dir_all(&work).context("failed to create the benchmarks' folder")?;
-    let kafka = Kafka::fresh()?;
+    let kafka = Kafka::fresh(Java::Measured)?;
     let brokers = kafka.addresses()[0].clone();
     let arena = Arena { topics: Topics::of(&brokers)?, brokers, work, program, runs, seed };
     if sizes.streams_events > 0 {

@@ -28,6 +28,36 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// Lines of the broker's log that an error shows.
 const LOG_TAIL: usize = 25;
 
+/// What Java gets for a broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Java {
+    /// Half a GiB: enough to be correct, also when several run side by side.
+    Small,
+    /// 3 GiB, and what Kafka's documentation advises besides. In a small heap each large batch starts a collection, and
+    /// what is measured is the collector.
+    Measured,
+}
+
+impl Java {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Small => &["-Xmx512m"],
+            Self::Measured => &[
+                "-Xms3g",
+                "-Xmx3g",
+                "-XX:+UseG1GC",
+                "-XX:MaxGCPauseMillis=20",
+                "-XX:InitiatingHeapOccupancyPercent=35",
+                "-XX:G1HeapRegionSize=16M",
+                "-XX:MetaspaceSize=96m",
+                "-XX:MinMetaspaceFreeRatio=50",
+                "-XX:MaxMetaspaceFreeRatio=80",
+                "-XX:+ExplicitGCInvokesConcurrent",
+            ],
+        }
+    }
+}
+
 /// What broker to start.
 #[derive(Debug)]
 pub(crate) struct Setup {
@@ -39,6 +69,8 @@ pub(crate) struct Setup {
     pub(crate) access: Access,
     /// It runs on when this program ends, however that comes about.
     pub(crate) lasts: bool,
+    /// Its memory.
+    pub(crate) java: Java,
 }
 
 /// A running broker. Dropping it kills the process.
@@ -50,8 +82,8 @@ pub(crate) struct Kafka {
 
 impl Kafka {
     /// One for a single run: in a fresh folder, without rights, and gone with this program at the latest.
-    pub(crate) fn fresh() -> Result<Self> {
-        Self::start(Setup { folder: fresh_folder()?, port: None, access: Access::Open, lasts: false })
+    pub(crate) fn fresh(java: Java) -> Result<Self> {
+        Self::start(Setup { folder: fresh_folder()?, port: None, access: Access::Open, lasts: false, java })
     }
 
     /// Starts a broker and waits until it answers.
@@ -69,7 +101,7 @@ impl Kafka {
         if !folder.join("data/meta.properties").exists() {
             format_storage(&libraries, &properties, setup.access)?;
         }
-        let child = spawn(&libraries, &folder, &properties, setup.lasts)?;
+        let child = spawn(&libraries, &folder, &properties, &setup)?;
         let kafka = Self { child: Some(child), addresses: ports.addresses(setup.access), folder };
         kafka.wait_for_answer()?;
         if setup.access == Access::Restricted {
@@ -81,6 +113,11 @@ impl Kafka {
     /// `host:port` without rights; where rights are demanded, a second one for SASL.
     pub(crate) fn addresses(&self) -> &[String] {
         &self.addresses
+    }
+
+    /// Its process, while it runs.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
     }
 
     /// Stops it cleanly.
@@ -281,10 +318,11 @@ fn succeeded(output: &Output, failure: &'static str) -> Result<()> {
 }
 
 /// In a process group of its own, so that Ctrl-C reaches us and not the broker.
-fn spawn(libraries: &Path, folder: &Path, properties: &Path, lasts: bool) -> Result<Child> {
+fn spawn(libraries: &Path, folder: &Path, properties: &Path, setup: &Setup) -> Result<Child> {
     let log = File::create(folder.join("log")).context("failed to create the broker's log")?;
-    let mut java = if lasts { Command::new("java") } else { bound("java") };
-    java.args(["-Xmx512m", "-Dlog4j2.level=WARN", "-cp", &class_path(libraries), "kafka.Kafka"])
+    let mut java = if setup.lasts { Command::new("java") } else { bound("java") };
+    java.args(setup.java.arguments())
+        .args(["-Dlog4j2.level=WARN", "-cp", &class_path(libraries), "kafka.Kafka"])
         .arg(properties)
         .current_dir(folder)
         .stdin(Stdio::null())

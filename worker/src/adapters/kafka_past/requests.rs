@@ -89,8 +89,10 @@ impl Requests {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
-            // An offset that is pending is asked for again after this long.
-            .set("retry.backoff.ms", "20");
+            // An offset that is pending is asked for again after this long, each time: of a busy worker it is stable for
+            // moments only.
+            .set("retry.backoff.ms", "20")
+            .set("retry.backoff.max.ms", "20");
         let create = |isolation| isolated(&settings, isolation).create_with_context(LastWords::default());
         let (committed, uncommitted) = (create(Isolation::Committed)?, create(Isolation::Uncommitted)?);
         Ok(Self { settings, committed, uncommitted })
@@ -212,7 +214,7 @@ impl Requests {
         cancelled: &dyn Fn() -> bool,
         mut request: impl FnMut() -> Result<T, KafkaError>,
     ) -> Result<T, PastError> {
-        let began = Instant::now();
+        let (began, mut missing_since) = (Instant::now(), None);
         let mut backoff = Backoff::new(TURN, Duration::from_secs(1));
         loop {
             if cancelled() {
@@ -222,8 +224,11 @@ impl Requests {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            match kind(&error) {
-                Kind::Missing if began.elapsed() > PROPAGATION => {
+            let kind = kind(&error);
+            // One answer of a broker that has just come back says little.
+            missing_since = missing_since.or_else(|| Some(Instant::now())).filter(|_| kind == Kind::Missing);
+            match kind {
+                Kind::Missing if missing_since.is_some_and(|since| since.elapsed() > PROPAGATION) => {
                     return Err(PastError::TopicMissing { topic: topic.to_owned(), partition });
                 }
                 Kind::Refused => return Err(refused(what.to_owned(), error)),
@@ -271,6 +276,7 @@ pub(super) fn refused(what: String, error: KafkaError) -> PastError {
     PastError::Request { what, source: Box::new(error) }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Missing,
     Refused,
