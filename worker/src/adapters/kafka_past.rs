@@ -101,7 +101,7 @@ impl Past for KafkaPast {
     fn committed(&mut self, partition: i32, cancelled: &dyn Fn() -> bool) -> Result<Option<i64>, PastError> {
         let what = format!("read the committed offset of topic `{}`, partition {partition}", self.source);
         let began = Instant::now();
-        let (mut pending, mut within) = (0, takeover::STUCK);
+        let (mut looked, mut within) = (began, takeover::STUCK);
         loop {
             match self.requests.committed(&what, (&self.source, partition), within, cancelled)? {
                 Committed::At(offset) => return Ok(Some(offset)),
@@ -111,13 +111,13 @@ impl Past for KafkaPast {
                     return Err(PastError::NoProgress { what, seconds: requests::DEADLINE.as_secs(), reason });
                 }
                 Committed::Pending => {
-                    pending += 1;
-                    // A coordinator that was slow and has just come back looks the same, once. An open transaction shows
-                    // in the state, too, but for its first moments.
-                    if pending > 1 || self.takeover.is_open(&self.requests, partition, cancelled)? {
+                    // A coordinator that is slow looks the same; an open transaction shows in the state, too.
+                    let open = self.takeover.is_open(&self.requests, partition, cancelled)?;
+                    if open || looked.elapsed() > takeover::STUCK * 4 {
                         self.takeover.try_owner(&self.requests, partition, cancelled)?;
-                        within = (within * 2).min(requests::REQUEST);
+                        looked = Instant::now();
                     }
+                    within = (within * 2).min(requests::REQUEST);
                 }
             }
         }

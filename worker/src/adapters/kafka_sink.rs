@@ -1,8 +1,6 @@
 //! Makes ticks visible: one Kafka transaction each, or, at least once, outputs first and offsets after them.
 //!
-//! Order of a transaction: begin, offsets, produce, drain, commit. The coordinator may still be busy with the transaction
-//! before it; asked to take offsets, the client then tries again after [`RETRY_MS`], asked to take partitions it would wait
-//! for 20 ms. What can go wrong, and what follows:
+//! Order of a transaction: begin, produce, drain, offsets, commit. What can go wrong, and what follows:
 //!
 //! * *retriable*: the same call again;
 //! * *abort demanded* (a rebalance raises `ILLEGAL_GENERATION`): abort, the lane sends the kept tick again;
@@ -42,9 +40,6 @@ pub(super) const SLICE: Duration = Duration::from_millis(500);
 const COMMIT: Duration = Duration::from_millis(2500);
 /// An open transaction of a dead worker is aborted by the broker after this long.
 pub(super) const TRANSACTION_TIMEOUT_MS: &str = "5000";
-
-/// A request that the broker cannot answer yet is sent again after this long, and after twice as long each time.
-const RETRY_MS: &str = "2";
 
 /// How offsets get to the broker.
 #[derive(Clone)]
@@ -147,7 +142,7 @@ impl KafkaSink {
             .set("batch.size", smallest.min(1_000_000).to_string())
             .set("message.max.bytes", (largest + (1 << 16)).to_string())
             .set("compression.type", "snappy")
-            .set("retry.backoff.ms", RETRY_MS)
+            .set("retry.backoff.ms", "10")
             .set("delivery.report.only.error", "true")
             .set("queue.buffering.max.messages", "1000000")
             .set("queue.buffering.max.kbytes", "262144");
@@ -233,24 +228,20 @@ impl KafkaSink {
         let producer = &ready.producer;
         fault("begin")?;
         producer.begin_transaction().map_err(|e| Broken::before(&e))?;
-        fault("offsets")?;
-        let with_offsets = !is_broken(Promise::OffsetInTransaction);
-        if with_offsets {
-            // Who only asks for positions is no member: its offsets are not fenced.
-            let fenced = !is_broken(Promise::FencePerEpoch);
-            let nobody = if fenced { None } else { GroupMetadata::of(self.positions.client()) };
-            let fence = nobody.as_ref().unwrap_or(fence);
-            retry(cancelled, || native::send_offsets(producer, &offsets, fence, SLICE))?;
-        }
         fault("send")?;
         write_all(ready, &layout, &self.config.pipeline, outputs, cancelled)?;
         fault("drain")?;
         drain(producer, cancelled)?;
-        if !with_offsets {
+        fault("offsets")?;
+        if is_broken(Promise::OffsetInTransaction) {
             native::commit(producer, COMMIT).map_err(Broken::commit)?;
             fault("committed")?;
             return self.commit_offsets(positions).map_err(|e| Broken::before(&e));
         }
+        // Who only asks for positions is no member: its offsets are not fenced.
+        let nobody = is_broken(Promise::FencePerEpoch).then(|| GroupMetadata::of(self.positions.client())).flatten();
+        let fence = nobody.as_ref().unwrap_or(fence);
+        retry(cancelled, || native::send_offsets(producer, &offsets, fence, SLICE))?;
         fault("commit")?;
         native::commit(producer, COMMIT).map_err(Broken::commit)?;
         match point("committed") {

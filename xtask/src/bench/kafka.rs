@@ -126,7 +126,7 @@ impl Progress {
     pub(crate) fn of(brokers: &str, group: &str, topic: &str, partitions: i32) -> Result<Self> {
         let consumer = client(brokers)
             .set("group.id", group)
-            // What is committed, while the next transaction may be pending; by default the answer would wait for it.
+            // What is committed, also while a transaction is pending; by default the answer would wait for its end.
             .set("isolation.level", "read_uncommitted")
             .create()
             .context("failed to make a consumer")?;

@@ -224,7 +224,7 @@ impl Stage {
                 moved.0,
                 crew.problems()
             );
-            let committed = group.committed(PROGRESS).unwrap_or_default();
+            let committed = group.committed_so_far(PROGRESS).unwrap_or_default();
             if committed != moved.0 {
                 moved = (committed, Instant::now());
             }
@@ -299,9 +299,9 @@ fn disturb(world: &mut World<'_>, plan: &mut Plan, sending: &Sending, length: Du
 }
 
 fn tell(world: &World<'_>, (sent, aborted): (u64, u64), disturbances: u64, began: Instant) {
-    // Pending while transactions are: then nobody can say.
+    // Nobody can say while the coordinator is away.
     let committed =
-        world.group.committed(Duration::from_secs(1)).map(|offsets| offsets.iter().map(|o| o.max(&0)).sum());
+        world.group.committed_so_far(Duration::from_secs(1)).map(|offsets| offsets.iter().map(|o| o.max(&0)).sum());
     let committed = committed.map_or("not known now".to_owned(), |sum: i64| sum.to_string());
     println!(
         "{:7.1} s  {sent} in and {aborted} aborted, offsets committed {committed}, {} workers, {disturbances} disturbances",
@@ -316,7 +316,7 @@ fn drain(world: &mut World<'_>, ends: &[i64], patience: Duration, report: &mut R
     let mut told = Instant::now();
     while moved.0 != ends {
         world.turn()?;
-        let committed = world.group.committed(Duration::from_secs(1)).unwrap_or_default();
+        let committed = world.group.committed_so_far(Duration::from_secs(1)).unwrap_or_default();
         if !committed.is_empty() && committed != moved.0 {
             moved = (committed, Instant::now());
         }

@@ -151,9 +151,10 @@ fn read_with(
     }
 }
 
-/// What a group has committed for each partition, once it is not pending; −1: nothing.
+/// What a group has committed for each partition; −1: nothing.
 pub(crate) struct Group {
-    consumer: BaseConsumer,
+    stable: BaseConsumer,
+    shown: BaseConsumer,
     topic: String,
     partitions: i32,
 }
@@ -161,17 +162,27 @@ pub(crate) struct Group {
 impl Group {
     /// Of this group on this topic.
     pub(crate) fn of(brokers: &str, group: &str, topic: &str, partitions: i32) -> Result<Self> {
-        let consumer = consumer(brokers, group, "read_committed")?;
-        Ok(Self { consumer, topic: topic.to_owned(), partitions })
+        let stable = consumer(brokers, group, "read_committed")?;
+        let shown = consumer(brokers, group, "read_uncommitted")?;
+        Ok(Self { stable, shown, topic: topic.to_owned(), partitions })
     }
 
-    /// Waits for `limit` at most.
+    /// Once nothing is pending. Waits for `limit` at most: while workers are busy, there may be no such moment.
     pub(crate) fn committed(&self, limit: Duration) -> Result<Vec<i64>> {
+        self.offsets(&self.stable, limit)
+    }
+
+    /// So far, whatever is pending. Waits for `limit` at most.
+    pub(crate) fn committed_so_far(&self, limit: Duration) -> Result<Vec<i64>> {
+        self.offsets(&self.shown, limit)
+    }
+
+    fn offsets(&self, consumer: &BaseConsumer, limit: Duration) -> Result<Vec<i64>> {
         let mut list = TopicPartitionList::new();
         for partition in 0..self.partitions {
             list.add_partition(&self.topic, partition);
         }
-        let found = self.consumer.committed_offsets(list, limit).context("failed to read committed offsets")?;
+        let found = consumer.committed_offsets(list, limit).context("failed to read committed offsets")?;
         let offset = |offset| if let Offset::Offset(offset) = offset { offset } else { -1 };
         Ok((0..self.partitions)
             .map(|partition| found.find_partition(&self.topic, partition).map_or(-1, |found| offset(found.offset())))
@@ -183,7 +194,7 @@ impl Group {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))
             .context("failed to name an offset")?;
-        self.consumer.commit(&list, CommitMode::Sync).context("failed to move the committed offset")
+        self.stable.commit(&list, CommitMode::Sync).context("failed to move the committed offset")
     }
 }
 

@@ -12,7 +12,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::services::bound;
-use crate::services::kafka::free_port;
 
 /// A status is answered at once, or the worker is held or busy ending.
 const ASK: Duration = Duration::from_millis(500);
@@ -45,7 +44,6 @@ pub(crate) struct Worker {
     pub(crate) standing: Standing,
     child: Child,
     log: PathBuf,
-    address: SocketAddr,
     since: Instant,
 }
 
@@ -82,17 +80,16 @@ impl Crew {
         let Recipe { binary, pipeline, brokers, session, environment } = &self.recipe;
         let log = log_of(pipeline, number);
         let file = File::create(&log).with_context(|| format!("failed to create {}", log.display()))?;
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let mut command = bound(&binary.to_string_lossy());
         command.arg("worker").arg(pipeline.join("pipeline.yaml")).args(["--brokers", brokers, "--lanes", "2"]);
-        command.args(["--clock", "records", "--clock-speed", "0", "--listen", &address.to_string()]);
+        command.args(["--clock", "records", "--clock-speed", "0", "--listen", "127.0.0.1:0"]);
         command.args(["--session-timeout", &session.as_secs().to_string()]);
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         command.envs(faults.map(|faults| ("FAULTLINE_FAULTS", faults)));
         command.stdout(file.try_clone().context("failed to share a log")?).stderr(file);
         let child = command.spawn().context("failed to start a worker through setpriv (of util-linux)")?;
         let since = Instant::now();
-        self.members.push(Worker { number, standing: Standing::Working, child, log, address, since });
+        self.members.push(Worker { number, standing: Standing::Working, child, log, since });
         Ok(number)
     }
 
@@ -170,7 +167,7 @@ impl Crew {
         let working = self.members.iter().filter(|worker| worker.standing == Standing::Working);
         working
             .flat_map(|worker| {
-                let status = status(worker.address).unwrap_or_default();
+                let status = worker.status().unwrap_or_default();
                 let problems = status["problems"].as_array().cloned().unwrap_or_default();
                 problems.into_iter().map(|problem| {
                     let text = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
@@ -185,7 +182,7 @@ impl Crew {
     /// Writes what every worker says of itself beside its log.
     pub(crate) fn write_statuses(&self) -> Result<()> {
         for worker in &self.members {
-            let status = status(worker.address).map_or("no answer".to_owned(), |status| format!("{status:#}"));
+            let status = worker.status().map_or("no answer".to_owned(), |status| format!("{status:#}"));
             let path = worker.log.with_extension("status.json");
             fs::write(&path, status).with_context(|| format!("failed to write {}", path.display()))?;
         }
@@ -194,6 +191,18 @@ impl Crew {
 }
 
 impl Worker {
+    /// `GET /status`, once it has said on which port it answers: it finds a free one itself, which nobody can take meanwhile.
+    fn status(&self) -> Option<serde_json::Value> {
+        let log = fs::read_to_string(&self.log).ok()?;
+        let mut stream = TcpStream::connect_timeout(&address_in(&log)?, ASK).ok()?;
+        stream.set_read_timeout(Some(ASK)).ok()?;
+        stream.write_all(b"GET /status HTTP/1.0\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).ok()?;
+        let body = answer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+        serde_json::from_slice(&answer[body..]).ok()
+    }
+
     fn end(mut self) {
         let _gone_already = self.child.kill();
         let _status = self.child.wait();
@@ -206,15 +215,9 @@ impl Drop for Crew {
     }
 }
 
-/// `GET /status`.
-fn status(address: SocketAddr) -> Option<serde_json::Value> {
-    let mut stream = TcpStream::connect_timeout(&address, ASK).ok()?;
-    stream.set_read_timeout(Some(ASK)).ok()?;
-    stream.write_all(b"GET /status HTTP/1.0\r\nConnection: close\r\n\r\n").ok()?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).ok()?;
-    let body = answer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
-    serde_json::from_slice(&answer[body..]).ok()
+fn address_in(log: &str) -> Option<SocketAddr> {
+    let (_, rest) = log.split_once("serving status and metrics address=")?;
+    rest.split_whitespace().next()?.parse().ok()
 }
 
 fn log_of(pipeline: &Path, number: usize) -> PathBuf {
@@ -224,4 +227,17 @@ fn log_of(pipeline: &Path, number: usize) -> PathBuf {
 fn last_words(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_stands_in_the_log() {
+        let log =
+            "2026-11-30T01:00:00Z  INFO faultline::worker: serving status and metrics address=127.0.0.1:4711\nmore";
+        assert_eq!(address_in(log), Some(SocketAddr::from(([127, 0, 0, 1], 4711))));
+        assert_eq!(address_in("starting"), None);
+    }
 }

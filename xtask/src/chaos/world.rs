@@ -150,8 +150,8 @@ impl<'a> World<'a> {
         let mut before = Vec::new();
         loop {
             self.turn()?;
-            // Nobody can say while a transaction is pending.
-            let now = self.group.committed(Duration::from_secs(1)).unwrap_or_default();
+            // Nobody can say while the coordinator is away.
+            let now = self.group.committed_so_far(Duration::from_secs(1)).unwrap_or_default();
             if before.is_empty() {
                 before = now;
             } else if !now.is_empty() && before.iter().zip(&now).all(|(before, now)| now > before) {

@@ -89,10 +89,8 @@ impl Requests {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
-            // An offset that is pending is asked for again after this long, each time: of a busy worker it is stable for
-            // moments only.
-            .set("retry.backoff.ms", "20")
-            .set("retry.backoff.max.ms", "20");
+            // An offset that is pending is asked for again after this long.
+            .set("retry.backoff.ms", "20");
         let create = |isolation| isolated(&settings, isolation).create_with_context(LastWords::default());
         let (committed, uncommitted) = (create(Isolation::Committed)?, create(Isolation::Uncommitted)?);
         Ok(Self { settings, committed, uncommitted })
