@@ -10,13 +10,16 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 const REQUEST: Duration = Duration::from_secs(20);
 /// A reader that has got nothing for this long is stuck.
 const STUCK: Duration = Duration::from_secs(60);
+
+/// How long to wait before a coordinator that moves is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// State topics are compacted and rolled all the time, so that tombstones go and segments end within a run.
 const AGGRESSIVE: [(&str, &str); 4] = [
@@ -182,7 +185,15 @@ impl Group {
         for partition in 0..self.partitions {
             list.add_partition(&self.topic, partition);
         }
-        let found = consumer.committed_offsets(list, limit).context("failed to read committed offsets")?;
+        let until = Instant::now() + limit;
+        let found = loop {
+            match consumer.committed_offsets(list.clone(), until.saturating_duration_since(Instant::now())) {
+                Err(error) if coordinator_moves(&error) && Instant::now() < until => {
+                    std::thread::park_timeout(ASK_AGAIN);
+                }
+                found => break found.context("failed to read committed offsets")?,
+            }
+        };
         let offset = |offset| if let Offset::Offset(offset) = offset { offset } else { -1 };
         Ok((0..self.partitions)
             .map(|partition| found.find_partition(&self.topic, partition).map_or(-1, |found| offset(found.offset())))
@@ -196,6 +207,13 @@ impl Group {
             .context("failed to name an offset")?;
         self.stable.commit(&list, CommitMode::Sync).context("failed to move the committed offset")
     }
+}
+
+/// Whether an answer says only that another broker is about to be the group's coordinator: librdkafka asks again only
+/// if there was no answer at all.
+fn coordinator_moves(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
+    matches!(error.rdkafka_error_code(), Some(NotCoordinator | CoordinatorNotAvailable | CoordinatorLoadInProgress))
 }
 
 /// Partitions of topics in which a transaction is still open after `limit`: `topic-partition`, with what stands where.

@@ -223,10 +223,12 @@ impl Requests {
                 Err(error) => error,
             };
             let kind = kind(&error);
-            // One answer of a broker that has just come back says little.
-            missing_since = missing_since.or_else(|| Some(Instant::now())).filter(|_| kind == Kind::Missing);
+            // One answer of a broker that has just come back says little: the same answer all the time says enough.
+            if kind != Kind::Missing {
+                missing_since = None;
+            }
             match kind {
-                Kind::Missing if missing_since.is_some_and(|since| since.elapsed() > PROPAGATION) => {
+                Kind::Missing if missing_since.get_or_insert_with(Instant::now).elapsed() > PROPAGATION => {
                     return Err(PastError::TopicMissing { topic: topic.to_owned(), partition });
                 }
                 Kind::Refused => return Err(refused(what.to_owned(), error)),
