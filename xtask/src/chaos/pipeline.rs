@@ -20,10 +20,11 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    /// Writes the pipeline of a seed into a folder. Pipelines of one seed differ in nothing but their names.
-    pub(crate) fn write(folder: &Path, identity: &str, source: &str, seed: u64) -> Result<Self> {
+    /// Writes the pipeline of a seed into a folder. Pipelines of one seed differ in nothing but their names and the
+    /// protocol of their groups, `classic` or `consumer`: no output shows either.
+    pub(crate) fn write(folder: &Path, identity: &str, source: &str, protocol: &str, seed: u64) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("failed to create {}", folder.display()))?;
-        let objects: Vec<Value> = std::iter::once(pipeline(identity, source, seed)).chain(models()).collect();
+        let objects: Vec<Value> = std::iter::once(pipeline(identity, source, protocol, seed)).chain(models()).collect();
         let texts: Vec<String> =
             objects.iter().map(serde_yaml::to_string).collect::<Result<_, _>>().context("failed to write YAML")?;
         let text = texts.join("---\n");
@@ -46,7 +47,7 @@ fn resolve(text: &str) -> Result<Arc<WorkerConfig>> {
     Ok(Arc::new(faultline_crds::resolve(pipeline, &folder.models).map_err(refused)?))
 }
 
-fn pipeline(identity: &str, source: &str, seed: u64) -> Value {
+fn pipeline(identity: &str, source: &str, protocol: &str, seed: u64) -> Value {
     // A few bits of the seed choose among what is written beside them.
     let varied = |choices: &[Value], shift: u32| choices[(seed >> shift) as usize % choices.len()].clone();
     json!({
@@ -54,7 +55,7 @@ fn pipeline(identity: &str, source: &str, seed: u64) -> Value {
         "kind": "AnomalyPipeline",
         "metadata": { "name": "payments", "namespace": "chaos" },
         "spec": {
-            "kafka": { "bootstrapServers": "localhost:9092", "identity": identity },
+            "kafka": { "bootstrapServers": "localhost:9092", "identity": identity, "groupProtocol": protocol },
             "source": {
                 "topic": source,
                 "startFrom": { "earliest": {} },
@@ -137,7 +138,7 @@ mod tests {
     #[test]
     fn the_pipeline_of_every_seed_resolves() {
         for seed in 0..32 {
-            let objects = std::iter::once(pipeline("i", "s", seed)).chain(models());
+            let objects = std::iter::once(pipeline("i", "s", "classic", seed)).chain(models());
             let text: Vec<String> = objects.map(|object| serde_yaml::to_string(&object).unwrap()).collect();
             let config = resolve(&text.join("---\n")).unwrap();
             assert_eq!(config.models.len(), 4);

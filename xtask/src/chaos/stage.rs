@@ -45,6 +45,8 @@ const SESSION: Duration = Duration::from_secs(10);
 /// … and where one worker after the other dies, which takes as long as the group waits for each. It is shorter than their
 /// transactions may be open, so that whoever comes after them has to end these.
 const SHORT_SESSION: Duration = Duration::from_secs(4);
+/// What a thread says that ends by a mistake of ours, even if the worker is started again and all comes out right.
+const PANIC: &str = "panicked at";
 /// Transactions of dead workers are aborted by the brokers after 5 s, looked for every second.
 const HANGING: Duration = Duration::from_secs(20);
 
@@ -70,6 +72,15 @@ impl Course {
         match self {
             Self::Disturbed(_) => SESSION,
             Self::FaultPoints(_) => SHORT_SESSION,
+        }
+    }
+
+    /// Every third run that is disturbed has the protocol of KIP-848, where the brokers decide on assignments and sessions.
+    /// Fault points need the short session, broken builds what is known to catch them.
+    fn group_protocol(&self, seed: u64, broken: Option<&str>) -> &'static str {
+        match self {
+            Self::Disturbed(_) if broken.is_none() && seed % 3 == 1 => "consumer",
+            _ => "classic",
         }
     }
 
@@ -120,7 +131,9 @@ impl Stage {
         seed: u64,
     ) -> Result<Report> {
         let began = Instant::now();
-        println!("\nseed {seed}{}", broken.map(|name| format!(", broken on purpose: {name}")).unwrap_or_default());
+        let protocol = course.group_protocol(seed, broken);
+        let breaks = broken.map(|name| format!(", broken on purpose: {name}")).unwrap_or_default();
+        println!("\nseed {seed}, group protocol {protocol}{breaks}");
         let brokers = self.cluster.addresses();
         let interrupted = Arc::clone(&self.interrupted);
         let interrupted = move || {
@@ -130,7 +143,7 @@ impl Stage {
         let identity = format!("chaos-{seed}");
         let source = format!("{identity}.in");
         let folder = self.folder.join(&identity);
-        let pipeline = Pipeline::write(&folder, &identity, &source, seed)?;
+        let pipeline = Pipeline::write(&folder, &identity, &source, protocol, seed)?;
         topics::create(&brokers, &source, options.partitions)?;
         let group = Group::of(&brokers, &identity, &source, options.partitions)?;
         let proxied = self.proxies.iter().map(|proxy| format!("127.0.0.1:{}", proxy.port())).collect::<Vec<_>>();
@@ -169,6 +182,7 @@ impl Stage {
         drain(&mut world, &ends, if broken.is_some() { STUCK_AS_EXPECTED } else { STUCK }, &mut report)?;
         world.stop_all(LEAVE)?.into_iter().for_each(|complaint| report.tell(complaint));
         world.crew.lines_with(&course.alarms()).into_iter().for_each(|line| report.tell_of_state(line));
+        world.crew.lines_with(&[PANIC]).into_iter().for_each(|line| report.tell(line));
         let ended_badly = world.ended_badly;
         drop(world);
         let drained = began.elapsed();
@@ -204,7 +218,7 @@ impl Stage {
         let identity = format!("{}-twin", pipeline.identity);
         let folder = self.folder.join(&identity);
         let brokers = self.cluster.addresses();
-        let twin = Pipeline::write(&folder, &identity, &pipeline.source, seed)?;
+        let twin = Pipeline::write(&folder, &identity, &pipeline.source, "classic", seed)?;
         let group = Group::of(&brokers, &identity, &twin.source, ends.len() as i32)?;
         let recipe = Recipe {
             binary: self.binary.clone(),
