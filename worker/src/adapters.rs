@@ -3,6 +3,7 @@
 pub mod development_broker;
 pub(crate) mod http_status;
 pub mod kafka_client;
+pub(crate) mod kafka_ends;
 pub(crate) mod kafka_group;
 pub mod kafka_native;
 pub mod kafka_past;

@@ -35,6 +35,9 @@ const IDLE: Duration = Duration::from_millis(500);
 /// Longest wait for a newer snapshot before the tick is sent again.
 const AGAIN: Duration = Duration::from_millis(100);
 
+/// [`Committer::patience`] of a worker: as long as its transactions may be open.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
 /// A doubt is settled for this long even when its partitions are being taken away.
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -47,6 +50,8 @@ pub(crate) struct Committer<K: Sink> {
     pub(crate) ownership: Arc<Ownership<K::Fence>>,
     pub(crate) board: Arc<Board>,
     pub(crate) fold: CommitEnd,
+    /// A tick that has not become visible after this long is a problem, whatever the reason.
+    pub(crate) patience: Duration,
     /// The lane finishes: its last ticks are on their way.
     pub(crate) stopping: Arc<AtomicBool>,
 }
@@ -80,14 +85,14 @@ pub(crate) fn commit<K: Sink>(committer: &mut Committer<K>, mut tick: Tick) {
         let positions = tick.positions();
         if positions.is_empty() {
             // What is left of it is done by others, or read back: there is nothing to wait for here.
-            committer.board.clear("commit");
+            committer.board.commit_is_well(committer.index);
             break;
         }
         let cancelled = {
-            let (ownership, board, index) = (&committer.ownership, &committer.board, committer.index);
+            let (ownership, waiting) = (&committer.ownership, committer.waiting(began));
             let positions = &positions;
             move || {
-                board.commit_turned(index);
+                waiting();
                 has_to_go(ownership, positions)
             }
         };
@@ -105,8 +110,8 @@ pub(crate) fn commit<K: Sink>(committer: &mut Committer<K>, mut tick: Tick) {
             }
             Err(CommitError::InDoubt(reason)) => {
                 let message = format!("a commit was not answered ({reason}); asking what became of it");
-                committer.board.problem("commit", "CommitInDoubt", &message);
-                if is_visible(committer, &mut tick) {
+                committer.board.commit_trouble(committer.index, "CommitInDoubt", &message);
+                if is_visible(committer, &mut tick, began) {
                     acknowledged(committer, &mut tick, began);
                     break;
                 }
@@ -114,7 +119,7 @@ pub(crate) fn commit<K: Sink>(committer: &mut Committer<K>, mut tick: Tick) {
             Err(CommitError::Lost) => committer.lose_what_has_to_go(&mut tick),
             Err(error) => {
                 let message = format!("{error}; the same tick is sent again, nothing is lost");
-                committer.board.problem("commit", "CommitAborted", &message);
+                committer.board.commit_trouble(committer.index, "CommitAborted", &message);
                 if has_to_go(&committer.ownership, &positions) {
                     committer.lose_what_has_to_go(&mut tick);
                 }
@@ -129,7 +134,7 @@ pub(crate) fn commit<K: Sink>(committer: &mut Committer<K>, mut tick: Tick) {
 
 /// Settles a doubt: asks until there is an answer, for a tick that may be visible is never sent again on a guess.
 /// Partitions that are being taken away leave the tick; the doubt about the others stays.
-fn is_visible<K: Sink>(committer: &mut Committer<K>, tick: &mut Tick) -> bool {
+fn is_visible<K: Sink>(committer: &mut Committer<K>, tick: &mut Tick, began: Instant) -> bool {
     // What became visible must be counted here, also when the partitions are being taken away: their next owner goes on
     // behind it.
     let patience = Instant::now() + SETTLE;
@@ -139,10 +144,10 @@ fn is_visible<K: Sink>(committer: &mut Committer<K>, tick: &mut Tick) -> bool {
             return false;
         }
         let given_up = {
-            let (ownership, board, index) = (&committer.ownership, &committer.board, committer.index);
+            let (ownership, waiting) = (&committer.ownership, committer.waiting(began));
             let positions = &positions;
             move || {
-                board.commit_turned(index);
+                waiting();
                 ownership.is_over() || (has_to_go(ownership, positions) && Instant::now() > patience)
             }
         };
@@ -177,11 +182,22 @@ fn acknowledged<K: Sink>(committer: &Committer<K>, tick: &mut Tick, began: Insta
     let (reports, receipts): (_, Vec<_>) = tick.shares.drain(..).map(|share| (share.report, share.receipts)).unzip();
     committer.board.committed(&tick.outputs, reports, began.elapsed());
     receipts.into_iter().flatten().for_each(Receipt::redeem);
-    committer.board.clear("commit");
-    committer.board.clear("broker");
+    committer.board.commit_is_well(committer.index);
+    committer.board.broker_is_well();
 }
 
 impl<K: Sink> Committer<K> {
+    /// What a commit that began then does while it waits: shows that its thread is alive, and says so when it is long.
+    fn waiting(&self, began: Instant) -> impl Fn() + use<K> {
+        let (board, index, patience) = (Arc::clone(&self.board), self.index, self.patience);
+        move || {
+            board.commit_turned(index);
+            if began.elapsed() > patience {
+                board.commit_waits(index, patience);
+            }
+        }
+    }
+
     /// Has the sink ready, unless something else has to be done first.
     fn prepare(&mut self) {
         let Self { index, sink, ownership, board, stopping, .. } = self;

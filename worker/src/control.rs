@@ -6,7 +6,6 @@
 //! ```
 //! A partition stays paused until its lane has its shard. Resuming is always explicit: a pause outlives a revocation.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -21,7 +20,7 @@ use crate::adapters::kafka_group::GroupConsumer;
 use crate::adapters::kafka_native::{self as native, GroupMetadata, wake_leaders};
 use crate::ownership::{Mail, Ownership, Request};
 use crate::restore::{Crew, Start};
-use crate::status::Board;
+use crate::status::{Board, Ends};
 
 /// How long one poll waits: everything else here happens between polls.
 const POLL: Duration = Duration::from_millis(20);
@@ -42,12 +41,12 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Polls until it is told to stop.
-    pub(crate) fn run(&self) {
+    /// Polls until it is told to stop, or until a thread has ended that should not.
+    pub(crate) fn run(&self, has_lost_a_thread: impl Fn() -> bool) {
         let (taken, adopted) = channel();
         let mut sampled = Instant::now();
         let mut waiting: Vec<Start> = Vec::new();
-        while !self.stop.load(Ordering::Relaxed) {
+        while !self.stop.load(Ordering::Relaxed) && !has_lost_a_thread() {
             self.poll();
             let fresh = self.consumer.context().take_fresh();
             if !fresh.is_empty() {
@@ -56,10 +55,9 @@ impl Control {
             waiting.extend(self.starts.try_iter());
             waiting = waiting.into_iter().filter_map(|start| self.start(start, &taken)).collect();
             adopted.try_iter().for_each(|partition| self.resume(partition));
-            while let Some(request) = self.ownership.next_request() {
-                self.answer(request, &taken);
-            }
-            self.consumer.context().refresh(&self.consumer);
+            // What cannot be done yet is asked again, and comes in the next turn.
+            self.ownership.take_requests().into_iter().for_each(|request| self.answer(request, &taken));
+            self.refresh();
             if sampled.elapsed() >= SAMPLE {
                 self.sample();
                 sampled = Instant::now();
@@ -75,6 +73,11 @@ impl Control {
             Some(Ok(_)) => warn!("a record arrived outside the lanes' queues"),
             Some(Err(error)) => self.board.broker_trouble("the group consumer reports", &error.to_string()),
         }
+    }
+
+    /// Proofs of membership are those of now, also where the brokers change them without a rebalance.
+    pub(crate) fn refresh(&self) {
+        self.consumer.context().refresh(&self.consumer);
     }
 
     /// Brings a shard to its lane; gives it back when that has to be tried again.
@@ -147,8 +150,6 @@ impl Control {
                     Err(error) => {
                         debug!(partition, %error, "failed to seek, trying again");
                         self.ownership.ask(request);
-                        // The queue is drained in this turn: the request is looked at in the next one.
-                        self.poll();
                     }
                 }
             }
@@ -162,13 +163,13 @@ impl Control {
 
     fn sample(&self) {
         let owned = self.ownership.snapshot();
-        let (mut starts, mut ends) = (BTreeMap::new(), BTreeMap::new());
+        let mut fetched = Ends::default();
         for partition in owned.epochs.keys() {
             if let Some((low, high)) = native::cached_watermarks(self.consumer.client(), &self.topic, *partition) {
-                starts.insert(*partition, low);
-                ends.insert(*partition, high);
+                fetched.starts.insert(*partition, low);
+                fetched.ends.insert(*partition, high);
             }
         }
-        self.board.ends(starts, ends);
+        self.board.fetched(fetched);
     }
 }

@@ -29,6 +29,7 @@ mod replay_time;
 mod forget;
 mod control;
 mod worker;
+mod watchdog;
 
 pub mod outcome;
 pub mod outputs;

@@ -99,7 +99,7 @@ pub(crate) struct Ownership<F> {
     snapshot: Mutex<Arc<Snapshot<F>>>,
     changed: Condvar,
     mailboxes: Vec<Mutex<Mailbox>>,
-    requests: Mutex<VecDeque<Request>>,
+    requests: Mutex<Vec<Request>>,
     // When the worker stops: ticks that are not committed by then are given up.
     end: OnceLock<Instant>,
 }
@@ -183,12 +183,12 @@ impl<F> Ownership<F> {
 
     /// Asks something of the control thread.
     pub(crate) fn ask(&self, request: Request) {
-        lock(&self.requests).push_back(request);
+        lock(&self.requests).push(request);
     }
 
-    /// Takes the oldest request.
-    pub(crate) fn next_request(&self) -> Option<Request> {
-        lock(&self.requests).pop_front()
+    /// Takes what has been asked so far, in its order.
+    pub(crate) fn take_requests(&self) -> Vec<Request> {
+        std::mem::take(&mut *lock(&self.requests))
     }
 
     /// Tells the lanes to drop partitions and waits for all of them, at most `limit`; false if one did not answer.
@@ -203,7 +203,8 @@ impl<F> Ownership<F> {
             }
         }
         self.changed.notify_all();
-        (0..waiting).all(|_| answers.recv_timeout(limit).is_ok())
+        let until = Instant::now() + limit;
+        (0..waiting).all(|_| answers.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok())
     }
 }
 

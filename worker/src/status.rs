@@ -2,6 +2,7 @@
 
 mod board;
 mod evictions;
+mod unfetched;
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 pub(crate) use self::board::restore_topic;
-pub use self::board::{Board, TURN_LIMIT};
+pub use self::board::{Board, Ends, TURN_LIMIT};
 use crate::outcome::Tally;
 use crate::restore::Stage;
 
@@ -21,7 +22,7 @@ pub struct Status {
     pub identity: String,
     /// Starting, Running, Stopping or Stopped.
     pub phase: Phase,
-    /// Every owned partition is read, and every thread of the lanes has turned within 30 s.
+    /// Every owned partition is read and fetched, no commit has waited for long, and every thread has turned within 30 s.
     pub available: bool,
     /// Committed outcomes since the start of this worker.
     #[serde(flatten)]

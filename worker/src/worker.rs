@@ -4,12 +4,14 @@
 //! supervisor ── topics are as they must be? ─► control thread + starter + lanes ─► stop: lanes commit, group is left
 //! ```
 
+mod options;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use faultline_crds::WorkerConfig;
@@ -17,10 +19,12 @@ use faultline_crds::worker_config::{self as configured, GroupProtocol};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
+pub use self::options::{ClockKind, Options};
 use crate::adapters::http_status::{Server, ServerError};
 use crate::adapters::kafka_client::{ClientError, client_config};
+use crate::adapters::kafka_ends;
 use crate::adapters::kafka_group::{GroupConsumer, GroupContext};
 use crate::adapters::kafka_native::{GroupMetadata, LaneQueue};
 use crate::adapters::kafka_past::{KafkaPast, PastConfig, owner_by_marker, state_topic};
@@ -29,7 +33,7 @@ use crate::adapters::kafka_topics::{KafkaTopics, Layout};
 use crate::backoff::Backoff;
 use crate::chain::chain;
 use crate::clock::{Clock, RecordsClock, WallClock};
-use crate::commit::Committer;
+use crate::commit::{self, Committer};
 use crate::control::Control;
 use crate::faults;
 use crate::fold_rate::FoldRate;
@@ -40,12 +44,10 @@ use crate::outputs::Outputs;
 use crate::ownership::{Mail, Ownership, lock};
 use crate::pipeline::Scratch;
 use crate::replay_time::ReplayTime;
-use crate::restore::{self, Crew, Disagreement, Recovery};
+use crate::restore::{self, Crew, Recovery};
 use crate::status::{Board, Phase, Status};
-use crate::tick;
+use crate::{tick, watchdog};
 
-/// A thread that has not turned for this long hangs inside the client; the process ends rather than stay so.
-const WATCHDOG: Duration = Duration::from_secs(60);
 /// How long a group waits for a silent member, when nothing is said.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 /// A worker that stops commits its last ticks within this time, or gives them up to the next worker. A cluster waits
@@ -55,45 +57,6 @@ const LAST_TICKS: Duration = Duration::from_secs(10);
 const MOST_RESTORERS: usize = 4;
 /// Memory for records that were fetched and not yet taken, per process.
 const PREFETCH_KB: &str = "65536";
-
-/// How a worker is run, beside what the pipeline says.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// In place of `spec.kafka.bootstrapServers`.
-    pub brokers: Option<String>,
-    /// Lanes; default: one per processor.
-    pub lanes: Option<usize>,
-    /// The shards' clock.
-    pub clock: ClockKind,
-    /// Where `/status`, `/health`, `/metrics` and `/forget` are served; `None`: nowhere.
-    pub listen: Option<SocketAddr>,
-    /// Folder of the secrets, `<secret>/<key>` each; default `/etc/faultline/secrets`.
-    pub secrets: Option<PathBuf>,
-    /// The zone that this process runs in: with `spec.kafka.rackAwareness`, records come from the nearest replica.
-    pub rack: Option<String>,
-    /// A worker that is silent for this long is given up by its group; default 10 s. With `groupProtocol: consumer` the
-    /// brokers decide.
-    pub session_timeout: Option<Duration>,
-    /// The broker is the embedded development broker.
-    pub development: bool,
-    /// What to do where state and committed offset do not belong together.
-    pub disagreement: Disagreement,
-    /// For measurements only: nothing is written to the state topic, and all state is lost at every restart.
-    pub forgets_state: bool,
-}
-
-/// What a shard takes for "now".
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub enum ClockKind {
-    /// The wall clock.
-    #[default]
-    Wall,
-    /// The greatest event time seen, plus the time that has passed since, times `speed`.
-    Records {
-        /// Event seconds per second.
-        speed: f64,
-    },
-}
 
 /// Why a worker did not start. Nothing was opened.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +89,9 @@ pub struct Worker {
     stop: Arc<AtomicBool>,
     supervisor: JoinHandle<Result<(), StopError>>,
     server: Option<Server>,
+    // Tells the watchdog, which looks on while the last ticks are committed.
+    ended: Arc<AtomicBool>,
+    watchdog: Thread,
 }
 
 /// Starts a worker. It runs until [`Worker::stop`]; broker and topics may come later, the status says what is missing.
@@ -160,17 +126,17 @@ pub fn start(config: Arc<WorkerConfig>, options: Options) -> Result<Worker, Star
         board: Arc::clone(&board),
         stop: Arc::clone(&stop),
     };
-    let watched = Arc::clone(&board);
-    let ended = Arc::clone(&stop);
-    std::thread::Builder::new()
+    let (watched, ended) = (Arc::clone(&board), Arc::new(AtomicBool::new(false)));
+    let has_ended = Arc::clone(&ended);
+    let watchdog = std::thread::Builder::new()
         .name("watchdog".to_owned())
-        .spawn(move || watch(&watched, &ended))
+        .spawn(move || watchdog::watch(|| watched.longest_silence(), &has_ended, || std::process::abort()))
         .map_err(StartError::Thread)?;
     let supervisor = std::thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || running.supervise())
         .map_err(StartError::Thread)?;
-    Ok(Worker { board, stop, supervisor, server })
+    Ok(Worker { board, stop, supervisor, server, ended, watchdog: watchdog.thread().clone() })
 }
 
 impl Worker {
@@ -200,20 +166,11 @@ impl Worker {
     pub fn stop(self) -> Result<Status, StopError> {
         self.stop.store(true, Ordering::Relaxed);
         let ended = self.supervisor.join().unwrap_or(Err(StopError::Panicked("control")));
+        self.ended.store(true, Ordering::Relaxed);
+        self.watchdog.unpark();
         self.board.enter(Phase::Stopped);
         drop(self.server);
         ended.map(|()| self.board.status())
-    }
-}
-
-/// Ends the process when a thread hangs: partitions must not be held by a worker that does nothing.
-fn watch(board: &Board, ended: &AtomicBool) {
-    while !ended.load(Ordering::Relaxed) {
-        if board.longest_silence() > WATCHDOG {
-            error!("a thread has not turned for {} s, ending the process", WATCHDOG.as_secs());
-            std::process::abort();
-        }
-        std::thread::park_timeout(Duration::from_secs(1));
     }
 }
 
@@ -264,6 +221,7 @@ impl Running {
             let (crew, ready) = (Arc::clone(&crew), ready.clone());
             restorers.push(std::thread::spawn(move || crew.work(&mut past, &ready)));
         }
+        let ends = self.watch_ends(&consumer, &ownership);
         consumer.subscribe(&[&topic]).map_err(StopError::Client)?;
         self.board.enter(Phase::Running);
         let control = Control {
@@ -275,9 +233,14 @@ impl Running {
             starts,
             stop: Arc::clone(&self.stop),
         };
-        control.run();
+        // All of them end when it is time to stop. One that ends before has panicked: what it did nobody does, and a worker
+        // that starts again is better than one that stays so.
+        let is_over = |thread: &JoinHandle<()>| thread.is_finished();
+        control.run(|| lanes.iter().chain(&restorers).any(is_over) || is_over(&ends));
+        self.stop.store(true, Ordering::Relaxed);
 
         self.board.enter(Phase::Stopping);
+        ends.thread().unpark();
         ownership.end_by(Instant::now() + LAST_TICKS);
         for lane in 0..self.lanes {
             ownership.post(lane, Mail::Stop);
@@ -285,19 +248,36 @@ impl Running {
         while lanes.iter().any(|lane| !lane.is_finished()) {
             // Heartbeats and rebalances go on while the last ticks are committed.
             control.poll();
+            control.refresh();
             self.board.control_turned();
         }
         let lanes_ended = lanes.into_iter().all(|lane| lane.join().is_ok());
         drop(control);
         let restorers_ended = restorers.into_iter().all(|restorer| restorer.join().is_ok());
+        let ends_ended = ends.join().is_ok();
         // Dropping the last reference leaves the group.
         drop(consumer);
         info!("stopped");
-        match (lanes_ended, restorers_ended) {
-            (true, true) => Ok(()),
-            (false, _) => Err(StopError::Panicked("lane")),
-            (true, false) => Err(StopError::Panicked("restore")),
+        match (lanes_ended, restorers_ended, ends_ended) {
+            (true, true, true) => Ok(()),
+            (false, ..) => Err(StopError::Panicked("lane")),
+            (true, false, _) => Err(StopError::Panicked("restore")),
+            (true, true, false) => Err(StopError::Panicked("ends")),
         }
+    }
+
+    /// Asks where the source ends, on a thread of its own: an answer may take its time.
+    fn watch_ends(
+        &self,
+        consumer: &Arc<GroupConsumer>,
+        ownership: &Arc<Ownership<Arc<GroupMetadata>>>,
+    ) -> JoinHandle<()> {
+        let (consumer, topic) = (Arc::clone(consumer), self.config.source.topic.clone());
+        let (ownership, board, stop) = (Arc::clone(ownership), Arc::clone(&self.board), Arc::clone(&self.stop));
+        std::thread::spawn(move || {
+            let owned = || ownership.snapshot().epochs.keys().copied().collect();
+            kafka_ends::watch(&consumer, &topic, owned, &board, &stop);
+        })
     }
 
     /// Whether state survives the process: in a transaction with the outputs, on a broker that keeps anything.
@@ -459,6 +439,7 @@ impl Running {
             ownership: Arc::clone(ownership),
             board: Arc::clone(&self.board),
             fold,
+            patience: commit::PATIENCE,
             stopping: Arc::clone(&stopping),
         };
         let lane = Lane {

@@ -136,7 +136,9 @@ async fn ready(State(Served { board, .. }): State<Served>) -> Response {
     if status.available {
         return (StatusCode::OK, "ready\n").into_response();
     }
-    let reasons: Vec<&str> = status.problems.iter().map(|problem| problem.message.as_str()).collect();
+    let problems = status.problems.into_iter().map(|problem| problem.message);
+    let warming = status.warming_up.iter().map(|(partition, stage)| format!("partition {partition}: {}", stage.doing));
+    let reasons: Vec<String> = problems.chain(warming).collect();
     (StatusCode::SERVICE_UNAVAILABLE, format!("{:?}: {}\n", status.phase, reasons.join("; "))).into_response()
 }
 

@@ -21,7 +21,6 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use tracing::warn;
 
 use super::kafka_group::{GroupConsumer, log_line};
 use super::kafka_native::{self as native, GroupMetadata, TopicHandle, TransactionFailure};
@@ -38,6 +37,8 @@ pub(super) const SLICE: Duration = Duration::from_millis(500);
 /// A commit that was not answered after this long is in doubt. With what it takes to settle the doubt it stays below
 /// the time in which a lane has to answer a revocation.
 const COMMIT: Duration = Duration::from_millis(2500);
+/// A producer that has not started after this long tells why.
+const START: Duration = Duration::from_secs(10);
 /// An open transaction of a dead worker is aborted by the broker after this long.
 pub(super) const TRANSACTION_TIMEOUT_MS: &str = "5000";
 
@@ -79,6 +80,8 @@ pub(crate) struct KafkaSink {
     consumer: Arc<GroupConsumer>,
     positions: BaseConsumer,
     producer: Option<Ready>,
+    // Between failed starts of a producer.
+    backoff: Backoff,
 }
 
 pub(super) struct Ready {
@@ -128,7 +131,8 @@ impl KafkaSink {
             .set("enable.auto.commit", "false")
             .set("isolation.level", "read_committed")
             .create()?;
-        Ok(Self { config, consumer, positions, producer: None })
+        let backoff = Backoff::new(Duration::from_millis(50), SLICE);
+        Ok(Self { config, consumer, positions, producer: None, backoff })
     }
 
     fn settings(&self) -> ClientConfig {
@@ -161,25 +165,27 @@ impl KafkaSink {
 
     /// A producer that may begin a transaction: a new one is fenced in first.
     fn ready(&mut self, cancelled: &dyn Fn() -> bool) -> Result<(), CommitError> {
-        let mut backoff = Backoff::new(Duration::from_millis(50), SLICE);
-        while self.producer.is_none() {
-            if cancelled() {
-                return Err(CommitError::Lost);
+        if self.producer.is_some() {
+            return Ok(());
+        }
+        match self.connect(cancelled) {
+            Ok(ready) => {
+                self.producer = Some(ready);
+                self.backoff.reset();
+                Ok(())
             }
-            match self.connect(cancelled) {
-                Ok(ready) => self.producer = Some(ready),
-                Err(CommitError::Lost) => return Err(CommitError::Lost),
-                Err(error) => {
-                    warn!(%error, "failed to start a producer, trying again");
-                    pause(backoff.next_pause(), cancelled)?;
-                }
+            Err(CommitError::Lost) => Err(CommitError::Lost),
+            Err(error) => {
+                pause(self.backoff.next_pause(), cancelled)?;
+                Err(error)
             }
         }
-        Ok(())
     }
 
     fn connect(&self, cancelled: &dyn Fn() -> bool) -> Result<Ready, CommitError> {
-        let aborted = |error: &dyn std::fmt::Display| CommitError::Aborted(error.to_string());
+        let until = Instant::now() + START;
+        let aborted =
+            |error: &dyn std::fmt::Display| CommitError::Aborted(format!("failed to start a producer: {error}"));
         let producer: BaseProducer<Deliveries> =
             self.settings().create_with_context(Deliveries::default()).map_err(|e| aborted(&e))?;
         let producer = Arc::new(producer);
@@ -189,7 +195,7 @@ impl KafkaSink {
                 if cancelled() {
                     return Err(CommitError::Lost);
                 }
-                if !retriable {
+                if !retriable || Instant::now() > until {
                     return Err(aborted(&error));
                 }
             }
@@ -245,7 +251,7 @@ impl KafkaSink {
         fault("commit")?;
         native::commit(producer, COMMIT).map_err(Broken::commit)?;
         match point("committed") {
-            true => Err(Broken { in_doubt: true, abortable: false, ..Broken::before("a fault point") }),
+            true => Err(Broken { abortable: false, step: Step::Commit, ..Broken::before("a fault point") }),
             false => Ok(()),
         }
     }
@@ -270,13 +276,14 @@ impl KafkaSink {
 
     /// Ends a transaction that did not work out.
     fn give_up(&mut self, broken: Broken) -> CommitError {
-        let Some(ready) = self.producer.take() else { return broken.into_error() };
+        let Some(ready) = self.producer.take() else { return broken.into_error(false) };
         let plain = matches!(self.config.guarantee, Guarantee::AtLeastOnce);
         // Only a producer that says so itself goes on; any other is replaced, which decides its transaction.
-        if plain || (broken.abortable && ready.producer.abort_transaction(SLICE * 4).is_ok()) {
+        let is_aborted = !plain && broken.abortable && ready.producer.abort_transaction(SLICE * 4).is_ok();
+        if plain || is_aborted {
             self.producer = Some(ready);
         }
-        broken.into_error()
+        broken.into_error(is_aborted)
     }
 }
 
@@ -346,30 +353,40 @@ pub(super) struct Broken {
     reason: String,
     /// The producer may abort and go on.
     abortable: bool,
-    /// The commit itself was on its way.
-    in_doubt: bool,
-    lost: bool,
+    step: Step,
+}
+
+/// How far a tick had come.
+#[derive(Clone, Copy)]
+enum Step {
+    /// The commit was not asked for: nothing can be visible.
+    Before,
+    /// The commit was on its way: all may be visible, unless it could still be aborted.
+    Commit,
+    /// The lane gave it up before the commit.
+    Cancelled,
 }
 
 impl Broken {
     pub(super) fn before(error: &(impl std::fmt::Display + ?Sized)) -> Self {
-        Self { reason: error.to_string(), abortable: true, in_doubt: false, lost: false }
+        Self { reason: error.to_string(), abortable: true, step: Step::Before }
     }
 
     pub(super) fn cancelled() -> Self {
-        Self { lost: true, ..Self::before("cancelled") }
+        Self { step: Step::Cancelled, ..Self::before("cancelled") }
     }
 
+    /// The client calls every answer that it does not know abortable, and some brokers answer so after they have
+    /// committed; an abort that succeeds is what tells.
     fn commit(failure: TransactionFailure) -> Self {
-        let abortable = failure.abort && !failure.fatal;
-        Self { reason: failure.to_string(), abortable, in_doubt: !abortable, lost: false }
+        Self { reason: failure.to_string(), abortable: failure.abort && !failure.fatal, step: Step::Commit }
     }
 
-    fn into_error(self) -> CommitError {
-        match self {
-            Self { lost: true, .. } => CommitError::Lost,
-            Self { in_doubt: true, reason, .. } => CommitError::InDoubt(reason),
-            Self { reason, .. } => CommitError::Aborted(reason),
+    fn into_error(self, is_aborted: bool) -> CommitError {
+        match self.step {
+            Step::Cancelled => CommitError::Lost,
+            Step::Commit if !is_aborted => CommitError::InDoubt(self.reason),
+            Step::Before | Step::Commit => CommitError::Aborted(self.reason),
         }
     }
 }
@@ -418,5 +435,19 @@ fn drain(producer: &BaseProducer<Deliveries>, cancelled: &dyn Fn() -> bool) -> R
             let last = lock(&producer.context().last).clone();
             Err(Broken::before(&format!("{count} records were not delivered, the last one because: {last}")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_that_failed_is_in_doubt_unless_it_could_still_be_aborted() {
+        let failed = |step| Broken { step, ..Broken::before("no answer") };
+        assert!(matches!(failed(Step::Commit).into_error(false), CommitError::InDoubt(_)));
+        assert!(matches!(failed(Step::Commit).into_error(true), CommitError::Aborted(_)));
+        assert!(matches!(failed(Step::Before).into_error(false), CommitError::Aborted(_)), "nothing was asked for");
+        assert!(matches!(failed(Step::Cancelled).into_error(false), CommitError::Lost));
     }
 }

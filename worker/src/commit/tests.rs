@@ -34,6 +34,18 @@ fn an_aborted_tick_is_sent_again_as_it_was() {
 }
 
 #[test]
+fn a_commit_that_takes_long_is_a_problem_until_it_is_done() {
+    let mut rig = Rig::new([]);
+    rig.fold(&ALL);
+    rig.shows(&["CommitWaits"]);
+    rig.answer([Answer::Aborted]);
+    rig.shows(&["CommitAborted", "CommitWaits"]);
+    rig.answer([Answer::Done]);
+    rig.shows(&[]);
+    assert_eq!(rig.stop().scored, 4);
+}
+
+#[test]
 fn a_doubtful_tick_that_is_visible_is_not_sent_again() {
     let mut rig = Rig::new([Answer::InDoubt { committed: vec![at(0, 9), at(1, 9)] }]);
     rig.fold(&ALL);
@@ -66,7 +78,7 @@ fn a_shard_whose_position_fits_neither_end_starts_again() {
     rig.fold(&ALL);
     let ownership = Arc::clone(&rig.ownership);
     let ended = rig.stop();
-    assert_eq!(ownership.next_request(), Some(Request::Restart(0)));
+    assert_eq!(ownership.take_requests(), [Request::Restart(0)]);
     assert_eq!((ended.visible.as_slice(), ended.scored), (&FIRST[..], 2));
 }
 

@@ -11,6 +11,7 @@ use hdrhistogram::Histogram;
 use tracing::{error, info, warn};
 
 use super::evictions::Evictions;
+use super::unfetched::Unfetched;
 use super::{PartitionState, PartitionStatus, Phase, Problem, ShardReport, Status, calibration, quantiles};
 use crate::outcome::{Class, Tally};
 use crate::outputs::Outputs;
@@ -21,6 +22,8 @@ use crate::restore::Stage;
 pub const TURN_LIMIT: Duration = Duration::from_secs(30);
 /// One and the same trouble is logged again only after this long.
 const REPEAT: Duration = Duration::from_secs(30);
+/// Under which trouble with the brokers is told.
+const BROKER: &str = "broker";
 /// Longest latency that is told apart.
 const HOUR_MS: u64 = 3_600_000;
 
@@ -45,12 +48,23 @@ struct State {
     waiting: BTreeSet<i32>,
     restoring: BTreeMap<i32, Stage>,
     reads: BTreeMap<i32, Duration>,
-    starts: BTreeMap<i32, i64>,
-    ends: BTreeMap<i32, i64>,
+    // Where partitions begin and end, as fetches were told, and as brokers answered when they were asked.
+    fetched: Ends,
+    asked: Ends,
+    unfetched: Unfetched,
     problems: BTreeMap<String, (Problem, Instant)>,
     latency: Histogram<u64>,
     commits: Histogram<u64>,
     pace: Pace,
+}
+
+/// Where partitions of the source begin and end.
+#[derive(Debug, Default)]
+pub struct Ends {
+    /// First offsets.
+    pub starts: BTreeMap<i32, i64>,
+    /// Offsets behind the last ones.
+    pub ends: BTreeMap<i32, i64>,
 }
 
 #[derive(Debug)]
@@ -64,6 +78,11 @@ impl Board {
     /// An empty board for a worker with this many lanes.
     #[must_use]
     pub fn new(identity: &str, lanes: usize) -> Self {
+        Self::begun(identity, lanes, Instant::now())
+    }
+
+    /// One whose threads have had since then to turn.
+    pub(crate) fn begun(identity: &str, lanes: usize, started: Instant) -> Self {
         // Bounds 1 to an hour, two digits: valid for the histogram, so the fallback is never taken.
         let histogram = |digits| Histogram::new_with_bounds(1, HOUR_MS, digits).unwrap_or_else(|_| unreachable!());
         Self {
@@ -77,15 +96,16 @@ impl Board {
                 waiting: BTreeSet::new(),
                 restoring: BTreeMap::new(),
                 reads: BTreeMap::new(),
-                starts: BTreeMap::new(),
-                ends: BTreeMap::new(),
+                fetched: Ends::default(),
+                asked: Ends::default(),
+                unfetched: Unfetched::default(),
                 problems: BTreeMap::new(),
                 latency: histogram(2),
                 commits: histogram(2),
                 pace: Pace { at: Instant::now(), records: 0, per_second: 0.0 },
             }),
             turns: (0..=2 * lanes).map(|_| AtomicU64::new(0)).collect(),
-            started: Instant::now(),
+            started,
         }
     }
 
@@ -195,7 +215,10 @@ impl Board {
             state.restoring.remove(partition);
             state.reads.remove(partition);
             state.problems.remove(&restore_topic(*partition));
-            state.ends.remove(partition);
+            state.fetched.forget(*partition);
+            state.asked.forget(*partition);
+            state.unfetched.forget(*partition);
+            state.problems.remove(&fetch_topic(*partition));
             state.problems.remove(&partition_topic(*partition));
         }
     }
@@ -203,18 +226,54 @@ impl Board {
     /// The first offset that the source still holds, as far as known.
     #[must_use]
     pub fn first_offset(&self, partition: i32) -> Option<i64> {
-        lock(&self.state).starts.get(&partition).copied()
+        let state = lock(&self.state);
+        state.fetched.starts.get(&partition).max(state.asked.starts.get(&partition)).copied()
     }
 
-    /// The ends of partitions, and the rate since the last call.
-    pub fn ends(&self, starts: BTreeMap<i32, i64>, ends: BTreeMap<i32, i64>) {
+    /// Where partitions begin and end, as the last fetches were told, and the rate since the last call.
+    pub fn fetched(&self, ends: Ends) {
         let mut state = lock(&self.state);
-        (state.starts, state.ends) = (starts, ends);
+        state.fetched = ends;
         let (records, elapsed) = (state.totals.records(), state.pace.at.elapsed().as_secs_f64());
         if elapsed > 0.5 {
             let now = (records - state.pace.records) as f64 / elapsed;
             let per_second = if state.pace.per_second > 0.0 { 0.5 * state.pace.per_second + 0.5 * now } else { now };
             state.pace = Pace { at: Instant::now(), records, per_second };
+        }
+    }
+
+    /// Where partitions begin and end, as brokers answer. A partition that is read and is not fetched all the same is a
+    /// problem.
+    pub fn asked(&self, asked: Ends, now: Instant) {
+        let (mut silent, mut well) = (Vec::new(), Vec::new());
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        for (partition, end) in &asked.ends {
+            let is_read = state.shards.contains_key(partition)
+                && !state.waiting.contains(partition)
+                && !state.problems.contains_key(&partition_topic(*partition));
+            let fetched = state.fetched.ends.get(partition).copied();
+            let silence = if is_read {
+                state.unfetched.look(*partition, *end, fetched, now)
+            } else {
+                state.unfetched.forget(*partition);
+                None
+            };
+            match silence {
+                Some(silence) => silent.push((*partition, *end, silence)),
+                None => well.push(*partition),
+            }
+        }
+        state.asked = asked;
+        drop(guard);
+        well.into_iter().for_each(|partition| self.clear(&fetch_topic(partition)));
+        for (partition, end, silence) in silent {
+            let message = format!(
+                "nothing has come of partition {partition} for {} s, although the source goes on to offset {end}; if the \
+                 brokers are well, restart this worker: others take over, and nothing is lost",
+                silence.as_secs()
+            );
+            self.problem(&fetch_topic(partition), "PartitionNotFetched", &message);
         }
     }
 
@@ -254,7 +313,33 @@ impl Board {
 
     /// The client library reports trouble with the brokers; it reconnects by itself.
     pub fn broker_trouble(&self, error: &str, reason: &str) {
-        self.problem("broker", "BrokerUnavailable", &format!("{error}: {reason}; trying again, nothing is lost"));
+        self.problem(BROKER, "BrokerUnavailable", &format!("{error}: {reason}; trying again, nothing is lost"));
+    }
+
+    /// The brokers have answered.
+    pub fn broker_is_well(&self) {
+        self.clear(BROKER);
+    }
+
+    /// A try of a lane to commit its tick has failed.
+    pub(crate) fn commit_trouble(&self, lane: usize, reason: &str, message: &str) {
+        self.problem(&commit_topic(lane), reason, message);
+    }
+
+    /// A lane's tick has not become visible for longer than that.
+    pub(crate) fn commit_waits(&self, lane: usize, patience: Duration) {
+        let message = format!(
+            "lane {lane} has waited for more than {} s for Kafka to commit what it has read, and reads no further \
+             meanwhile; nothing is lost, and it goes on as soon as Kafka does",
+            patience.as_secs()
+        );
+        self.problem(&wait_topic(lane), "CommitWaits", &message);
+    }
+
+    /// A lane has no tick that waits.
+    pub(crate) fn commit_is_well(&self, lane: usize) {
+        self.clear(&commit_topic(lane));
+        self.clear(&wait_topic(lane));
     }
 
     /// What the board says now.
@@ -264,7 +349,8 @@ impl Board {
         let state = lock(&self.state);
         let mut partitions: Vec<PartitionStatus> = state.shards.values().map(|report| report.status.clone()).collect();
         for partition in &mut partitions {
-            let end = state.ends.get(&partition.partition);
+            let number = &partition.partition;
+            let end = state.fetched.ends.get(number).max(state.asked.ends.get(number));
             partition.lag = end.map(|end| (end - partition.next_offset).max(0) as u64);
             partition.read_seconds = state.reads.get(&partition.partition).map(Duration::as_secs_f64);
             // Ticks that were folded before the partition stopped become visible after it: they do not say.
@@ -275,8 +361,13 @@ impl Board {
         let mut warming_up: BTreeMap<i32, Stage> =
             state.waiting.iter().map(|partition| (*partition, Stage::WAITING)).collect();
         warming_up.extend(&state.restoring);
-        let running =
-            warming_up.is_empty() && partitions.iter().all(|partition| partition.state == PartitionState::Running);
+        let is_read = |partition: &PartitionStatus| {
+            partition.state == PartitionState::Running
+                && !state.problems.contains_key(&fetch_topic(partition.partition))
+        };
+        let lanes = self.turns.len() / 2;
+        let waits = (0..lanes).any(|lane| state.problems.contains_key(&wait_topic(lane)));
+        let running = warming_up.is_empty() && partitions.iter().all(is_read) && !waits;
         Status {
             identity: self.identity.clone(),
             phase: state.phase,
@@ -307,6 +398,13 @@ impl Board {
     }
 }
 
+impl Ends {
+    fn forget(&mut self, partition: i32) {
+        self.starts.remove(&partition);
+        self.ends.remove(&partition);
+    }
+}
+
 impl State {
     /// Takes what a lane says of a shard. One that has started again has counted nothing yet.
     fn take(&mut self, report: ShardReport) {
@@ -325,8 +423,20 @@ pub(crate) fn restore_topic(partition: i32) -> String {
     format!("restore {partition}")
 }
 
+fn commit_topic(lane: usize) -> String {
+    format!("commit {lane}")
+}
+
+fn wait_topic(lane: usize) -> String {
+    format!("commit wait {lane}")
+}
+
 fn replay_topic(lane: usize) -> String {
     format!("replay {lane}")
+}
+
+fn fetch_topic(partition: i32) -> String {
+    format!("fetch {partition}")
 }
 
 fn partition_topic(partition: i32) -> String {
@@ -334,74 +444,4 @@ fn partition_topic(partition: i32) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_thread_turns_for_itself() {
-        let board = Board::new("default.p", 2);
-        let turns: [&dyn Fn(); 5] = [
-            &|| board.control_turned(),
-            &|| board.fold_turned(0),
-            &|| board.commit_turned(0),
-            &|| board.fold_turned(1),
-            &|| board.commit_turned(1),
-        ];
-        board.turns.iter().for_each(|turn| turn.store(u64::MAX, Ordering::Relaxed));
-        let unseen = || board.turns.iter().filter(|turn| turn.load(Ordering::Relaxed) == u64::MAX).count();
-        for (index, turn) in turns.into_iter().enumerate() {
-            turn();
-            assert_eq!(unseen(), 4 - index, "one thread does not hide that another one hangs");
-        }
-    }
-
-    #[test]
-    fn a_tick_that_becomes_visible_late_does_not_hide_that_its_partition_stopped() {
-        let board = Board::new("default.p", 1);
-        board.stalled(3, "Trip", "stopped before offset 8");
-        board.committed(&Outputs::new(), vec![ShardReport::of(3)], Duration::ZERO);
-        assert_eq!(board.status().partitions[0].state, PartitionState::Stalled);
-        board.resumed(3);
-        assert_eq!(board.status().partitions[0].state, PartitionState::Running);
-    }
-
-    #[test]
-    fn a_worker_is_available_only_once_every_owned_partition_is_taken_over() {
-        let board = Board::new("default.p", 1);
-        board.enter(Phase::Running);
-        let seen = || {
-            let status = board.status();
-            let doing: Vec<_> = status.warming_up.iter().map(|(partition, stage)| (*partition, stage.doing)).collect();
-            (status.available, doing)
-        };
-        board.assigned(&[0, 3]);
-        assert_eq!(seen(), (false, vec![(0, "waiting"), (3, "waiting")]));
-        board.shard(ShardReport::of(0));
-        board.restoring(3, Stage { doing: "replaying", ..Stage::WAITING });
-        assert_eq!(seen(), (false, vec![(3, "replaying")]));
-        board.restored(3);
-        assert_eq!(seen(), (false, vec![(3, "waiting")]), "brought back, and not with its lane yet");
-        board.shard(ShardReport::of(3));
-        assert_eq!(seen(), (true, vec![]));
-
-        board.assigned(&[3]);
-        // A tick of the former assignment becomes visible late.
-        board.committed(&Outputs::new(), vec![ShardReport::of(3)], Duration::ZERO);
-        assert_eq!(seen(), (false, vec![(3, "waiting")]), "started again");
-        board.forget_partitions(&[3]);
-        assert_eq!(seen(), (true, vec![]));
-    }
-
-    #[test]
-    fn a_long_replay_is_a_problem_of_its_lane_until_it_is_well() {
-        let board = Board::new("default.p", 2);
-        board.replay_exceeds(1, 12.4, 10.0);
-        let problems = board.status().problems;
-        assert_eq!((problems.len(), problems[0].reason.as_str()), (1, "RecoveryTimeExceeded"));
-        assert!(problems[0].message.contains("about 12 s") && problems[0].message.contains("(10 s)"), "{problems:?}");
-        board.replay_is_well(0);
-        assert_eq!(board.status().problems.len(), 1, "another lane");
-        board.replay_is_well(1);
-        assert!(board.status().problems.is_empty());
-    }
-}
+mod tests;

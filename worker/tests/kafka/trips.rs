@@ -93,3 +93,18 @@ fn a_wrong_unit_of_time_stops_the_shard() {
     assert!(message.contains("unit: milliseconds") && message.contains("seconds"), "{message}");
     goes_on(&names, &[("/spec/source/timestamp/unit", json!("seconds"))], 300);
 }
+
+#[test]
+fn a_stalled_partition_falls_behind_and_says_how_far() {
+    let names = Names::new("stalled-lag");
+    create_topic(&shared(), &names.input(), 1);
+    let broken = |number| if number < 500 { payment(number, "u", now_ms()) } else { "{\"amount\": ".to_owned() };
+    produce(&names, (0..600).map(|number| ("u".to_owned(), broken(number))));
+    let worker = pipeline::start(&pipeline::config(&names, &[]), &shared());
+    crate::problem(&worker, "DeadLetterShare");
+    // The client does not fetch the partition any more: only the brokers know where it ends.
+    produce(&names, (600..650).map(|number| ("u".to_owned(), broken(number))));
+    let is_told = || worker.status().lag == Some(100);
+    wait_until("a lag of 100", Duration::from_secs(30), is_told, || format!("{:?}", worker.status()));
+    worker.stop().unwrap();
+}

@@ -1,12 +1,13 @@
-//! What `/forget` answers, over a real connection, in front of something that forgets as the test says.
+//! What `/forget` and `/health` answer, over a real connection, in front of something that forgets as the test says.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use super::{ForgetError, MOST_BODY_BYTES, Server};
+use super::{Forget, ForgetError, MOST_BODY_BYTES, Server};
 use crate::decode::KEY_BYTES;
-use crate::status::Board;
+use crate::status::{Board, Phase};
 
 const JSON: &str = "content-type: application/json\r\n";
 
@@ -18,15 +19,26 @@ fn server(answer: Result<Vec<i32>, ForgetError>) -> (Server, Arc<Mutex<Vec<Strin
         noted.lock().unwrap().push(key.to_owned());
         answer.clone()
     };
-    let board = Arc::new(Board::new("default.p", 1));
-    (Server::start(([127, 0, 0, 1], 0).into(), board, Arc::new(forget)).unwrap(), asked)
+    (serve(Board::new("default.p", 1), Arc::new(forget)).0, asked)
 }
 
-/// Status and body of an answer.
+fn serve(board: Board, forget: Forget) -> (Server, Arc<Board>) {
+    let board = Arc::new(board);
+    (Server::start(([127, 0, 0, 1], 0).into(), Arc::clone(&board), forget).unwrap(), board)
+}
+
+/// Status and body of an answer to a request to forget.
 fn ask(server: &Server, method: &str, headers: &str, body: &str) -> (u16, String) {
+    send(server, &format!("{method} /forget HTTP/1.0\r\n{headers}content-length: {}\r\n\r\n{body}", body.len()))
+}
+
+fn get(server: &Server, path: &str) -> (u16, String) {
+    send(server, &format!("GET {path} HTTP/1.0\r\n\r\n"))
+}
+
+fn send(server: &Server, request: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(server.address()).unwrap();
-    let length = body.len();
-    write!(stream, "{method} /forget HTTP/1.0\r\n{headers}content-length: {length}\r\n\r\n{body}").unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -81,4 +93,31 @@ fn what_is_no_request_to_forget_is_refused_and_nothing_is_forgotten() {
     let longest = format!(r#"{{"key": "{}"}}"#, "\\u0041".repeat(KEY_BYTES));
     assert_eq!(ask(&server, "POST", JSON, &longest).0, 200, "the longest key fits, however it is written");
     assert_eq!(*asked.lock().unwrap(), ["A".repeat(KEY_BYTES)]);
+}
+
+#[test]
+fn only_a_thread_that_hangs_makes_a_worker_not_live() {
+    let begun = Instant::now().checked_sub(Duration::from_secs(40)).unwrap();
+    let (server, board) = serve(Board::begun("default.p", 1, begun), Arc::new(|_: &str| Ok(Vec::new())));
+    board.fold_turned(0);
+    board.commit_turned(0);
+    let (code, body) = get(&server, "/health/live");
+    assert!(code == 503 && body.contains("has not turned for 40 s"), "{code} {body}");
+    board.control_turned();
+    // Starting, a broker away and a partition that is brought back are no reason to start it again.
+    board.broker_trouble("reading failed", "no broker");
+    board.assigned(&[3]);
+    assert_eq!(get(&server, "/health/live"), (200, "live\n".to_owned()));
+}
+
+#[test]
+fn a_worker_is_ready_once_all_it_owns_is_read_and_says_why_it_is_not() {
+    let (server, board) = serve(Board::new("default.p", 1), Arc::new(|_: &str| Ok(Vec::new())));
+    assert_eq!(get(&server, "/health/ready"), (503, "Starting: \n".to_owned()));
+    board.enter(Phase::Running);
+    assert_eq!(get(&server, "/health/ready"), (200, "ready\n".to_owned()));
+    board.assigned(&[3]);
+    board.broker_trouble("reading failed", "no broker");
+    let (code, body) = get(&server, "/health/ready");
+    assert!(code == 503 && body.contains("no broker") && body.contains("partition 3: waiting"), "{code} {body}");
 }

@@ -1,6 +1,5 @@
 //! Doubts about ticks in which a shard wrote without moving: an answer cannot be read from its position.
 
-use std::iter::from_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,7 +47,7 @@ fn doubt(durable: bool, shares: &[(i32, i64, i64)], found: &[Position]) -> Settl
     commit(&mut committer, tick);
     assert!(lane.board.status().problems.is_empty(), "the doubt is settled");
     let again = stage.script().attempts.drain(..).skip(1).map(|attempt| attempt.positions).collect();
-    Settled { again, restarted: from_fn(|| lane.ownership.next_request()).collect() }
+    Settled { again, restarted: lane.ownership.take_requests() }
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn a_doubt_about_shards_that_did_not_move_starts_them_again() {
     // The committed positions are both start and end: they cannot tell.
     let (rig, asked) = asked([Answer::InDoubt { committed: vec![at(0, 8), at(1, 8)] }]);
     assert_eq!(asked.join().unwrap(), Err(ForgetError::Lost(vec![0, 1])));
-    let requests: Vec<_> = std::iter::from_fn(|| rig.ownership.next_request()).collect();
+    let requests = rig.ownership.take_requests();
     assert_eq!(requests, [Request::Restart(0), Request::Restart(1)]);
     assert_eq!(rig.stop().attempts.len(), 2, "nothing is sent twice on a guess");
 }
@@ -120,7 +120,7 @@ impl Both {
         self.stage.script().answers.extend(answers);
         turn(&mut self.committer);
         self.lane.attend(Duration::ZERO);
-        let requests = std::iter::from_fn(|| self.lane.ownership.next_request()).collect();
+        let requests = self.lane.ownership.take_requests();
         let sent = self.stage.script().attempts.len() - 1;
         drop(self.lane);
         (self.asked.join().unwrap(), requests, sent)

@@ -97,7 +97,7 @@ fn a_doubt_at_neither_takes_the_shard_out_of_both_ticks() {
     let rig = two_ticks();
     rig.answer([Answer::InDoubt { committed: vec![at(0, 3), at(1, 7)] }]);
     rig.attempts(2);
-    assert_eq!(rig.ownership.next_request(), Some(Request::Restart(0)));
+    assert_eq!(rig.ownership.take_requests(), [Request::Restart(0)]);
     rig.answer([Answer::Done, Answer::Done]);
     let ended = rig.stop();
     assert_eq!(ended.sent()[1..], [[at(1, 8)], [at(1, 9)]]);
@@ -202,12 +202,12 @@ fn a_shard_without_a_position_starts_again_only_when_its_last_tick_is_settled() 
     let board = Arc::clone(&lane.board);
     lane.shards.get_mut(&0).expect("adopted").lost_position("SourceRetentionPassed", "as told", &board);
     lane.begin_tick(later);
-    assert_eq!(lane.ownership.next_request(), None, "it would start at an offset that is about to move");
+    assert_eq!(lane.ownership.take_requests(), [], "it would start at an offset that is about to move");
 
     stage.script().answers.push_back(Answer::Done);
     let tick = committer.fold.take(Duration::ZERO).expect("the lane lives").expect("handed over");
     commit(&mut committer, tick);
     lane.attend(Duration::ZERO);
     lane.begin_tick(later);
-    assert_eq!(lane.ownership.next_request(), Some(Request::Restart(0)));
+    assert_eq!(lane.ownership.take_requests(), [Request::Restart(0)]);
 }

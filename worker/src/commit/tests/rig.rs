@@ -245,6 +245,8 @@ pub(super) fn halves(stage: &Arc<Stage>) -> (Lane<ScriptedSource, u32>, Committe
         ownership: Arc::clone(&ownership),
         board: Arc::clone(&board),
         fold,
+        // Every wait is long.
+        patience: Duration::ZERO,
         stopping: Arc::clone(&stopping),
     };
     let lane = Lane {
@@ -319,6 +321,19 @@ impl Rig {
 
     pub(super) fn answer(&self, answers: impl IntoIterator<Item = Answer>) {
         self.stage.change(|script| script.answers.extend(answers));
+    }
+
+    /// Waits until the board names these problems and no other.
+    pub(super) fn shows(&self, reasons: &[&str]) {
+        let began = Instant::now();
+        loop {
+            let problems = self.board.status().problems;
+            if problems.iter().map(|problem| problem.reason.as_str()).eq(reasons.iter().copied()) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "waited for {reasons:?}: {problems:?}");
+            std::thread::yield_now();
+        }
     }
 
     /// Lets the lane finish.
