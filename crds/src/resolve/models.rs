@@ -60,8 +60,20 @@ pub(super) fn bind(
     features: &Features,
     severities: &Severities,
 ) -> Vec<BoundModel> {
-    let bind = |(i, binding)| bind_one(context, models, i, binding, features, severities);
-    bindings.iter().enumerate().filter_map(bind).collect()
+    let mut bound: Vec<BoundModel> = Vec::new();
+    for (i, binding) in bindings.iter().enumerate() {
+        let Some(model) = bind_one(context, models, i, binding, features, severities) else { continue };
+        // What is learned is kept by fingerprint: the two could not be told apart.
+        match bound.iter().find(|other| other.model.fingerprint() == model.model.fingerprint()) {
+            Some(other) => {
+                let message =
+                    format!("is the same detector with the same inputs as model `{}`; leave one out", other.name);
+                context.refuse(&format!("spec.models[{i}]"), message);
+            }
+            None => bound.push(model),
+        }
+    }
+    bound
 }
 
 fn bind_one(
