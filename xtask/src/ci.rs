@@ -10,12 +10,16 @@ use crate::{generate, test, tidy, tree};
 
 const FORMAT: [&str; 3] = ["fmt", "--all", "--check"];
 const LINTS: [&str; 7] = ["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"];
+/// What is compiled for the chaos harness only.
+const FAULTS: [&str; 8] =
+    ["clippy", "--release", "--package=faultline-worker", "--features=faults", "--lib", "--", "-D", "warnings"];
 const DOCUMENTATION: [&str; 4] = ["doc", "--release", "--workspace", "--no-deps"];
 
 /// Runs all checks; the first that fails ends the run.
 pub(crate) fn run() -> Result<()> {
     step("format", || cargo(&FORMAT))?;
     step("lints", || cargo(&LINTS))?;
+    step("lints of the fault points", || cargo(&FAULTS))?;
     step("tidy", tidy::run)?;
     step("documentation", || cargo(&DOCUMENTATION))?;
     step("generated files", || generate::run(&generate::Options { check: true }))?;

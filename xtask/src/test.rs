@@ -47,6 +47,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     command.args(cargo_arguments(options)).current_dir(tree::root());
     command.env("FAULTLINE_KAFKA", &kafka.addresses()[0]);
     command.env("FAULTLINE_XTASK", std::env::current_exe().context("failed to find this program")?);
+    // Would write what it should compare with.
+    command.env_remove("UPDATE_GOLDEN");
     let (status, summary) = follow(&mut command)?;
 
     kafka.discard()?;
