@@ -54,7 +54,8 @@ pub(crate) struct Arguments {
     /// Event seconds that pass per second of silence, with --clock records; 0: time stands still between events
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = speed)]
     clock_speed: f64,
-    /// Where state and committed offset do not belong together: delete the state, go on at the offset with empty windows
+    /// Where state and committed offset do not belong together, or the source no longer holds what the state needs: delete
+    /// the state, go on with empty windows, at the offset or, if that is later, at the source's first one
     #[arg(long, conflicts_with = "trust_marker")]
     reset_state: bool,
     /// Where state and committed offset do not belong together: go on where the state ends

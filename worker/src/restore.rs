@@ -218,6 +218,13 @@ impl Recovery {
             }
             return Err(RestoreError::SourceGone { low, start: range.start });
         }
+        if committed.is_none() {
+            info!(
+                partition,
+                offset = marker.next_offset,
+                "the group has no committed offset (expired or deleted); going on where the state ends"
+            );
+        }
         if (marker.partitions as i32) < partitions {
             warn!(
                 partition,

@@ -3,6 +3,8 @@
 
 mod forget;
 mod kcat;
+mod readings;
+mod recovery;
 mod state;
 mod wake;
 mod working;

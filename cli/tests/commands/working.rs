@@ -26,12 +26,13 @@ impl Working {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
-    /// Stops it as a person does.
+    /// Stops it as a person does; returns what it has said.
     #[track_caller]
-    pub(crate) fn stop(mut self) {
+    pub(crate) fn stop(mut self) -> String {
         assert!(self.child.try_wait().unwrap().is_none(), "the worker ended by itself: {}", self.log());
         self.signal("-INT");
         assert_eq!(self.child.wait().unwrap().code(), Some(0), "{}", self.log());
+        self.log()
     }
 }
 

@@ -91,6 +91,8 @@ impl GroupContext {
         consumer.incremental_unassign(&list)?;
         self.forward(consumer, partition);
         consumer.incremental_assign(&list)?;
+        // Once more: the client may have ended the forwarding only after it had answered the unassignment.
+        self.forward(consumer, partition);
         consumer.pause(&list)
     }
 
@@ -145,6 +147,8 @@ impl GroupContext {
             error!(%error, "failed to take the assignment");
             return;
         }
+        // Once more: of a partition that was unassigned shortly before, the client may have ended the forwarding only now.
+        partitions.iter().for_each(|partition| self.forward(consumer, *partition));
         pause();
         {
             let mut state = lock(&self.state);

@@ -73,12 +73,12 @@ impl History {
         KafkaPast::new(PastConfig { client: self.client(), group, source, state, owner_of }).unwrap()
     }
 
-    /// A transactional producer whose open transaction nobody else ends for a minute.
+    /// A transactional producer whose open transaction nobody else ends for two minutes.
     #[track_caller]
     pub(crate) fn writer(&self, id: &str) -> Writer {
         let id = format!("{}.{id}", self.identity);
         let mut settings = self.client();
-        settings.set("transactional.id", &id).set("transaction.timeout.ms", "60000");
+        settings.set("transactional.id", &id).set("transaction.timeout.ms", "120000");
         let producer: BaseProducer = settings.create().unwrap();
         producer.init_transactions(LIMIT).unwrap();
         Writer { producer, id, state: self.state(), source: self.source(), group: self.client_of_group() }

@@ -7,6 +7,7 @@
 
 mod broker;
 mod history;
+mod left;
 mod pipeline;
 mod stream;
 mod verify;
@@ -19,7 +20,10 @@ mod growth;
 mod large;
 mod past;
 mod recovery;
+mod retention;
 mod rights;
+mod source_topic;
+mod start;
 mod state_topic;
 mod trips;
 
@@ -43,6 +47,15 @@ fn problem(worker: &Worker, reason: &str) -> String {
     let find = || worker.status().problems.into_iter().find(|problem| problem.reason == reason);
     wait_until(reason, Duration::from_secs(60), || find().is_some(), || format!("status: {:?}", worker.status()));
     find().map(|problem| problem.message).unwrap_or_default()
+}
+
+/// Waits until the worker reads every partition that it was given.
+#[track_caller]
+fn reads(worker: &Worker) {
+    let is_available = || worker.status().available && !worker.status().partitions.is_empty();
+    wait_until("every partition is read", Duration::from_secs(60), is_available, || {
+        format!("status: {:?}", worker.status())
+    });
 }
 
 /// Waits until the worker has ended so many records.

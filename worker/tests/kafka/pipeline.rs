@@ -38,7 +38,8 @@ impl Names {
     }
 }
 
-/// The resolved pipeline; `changes` are members of it by JSON pointer, in place of what is there.
+/// The resolved pipeline; `changes` are members of it by JSON pointer, in place of what is there. Null takes a member
+/// away.
 #[track_caller]
 pub(crate) fn config(names: &Names, changes: &[(&str, Value)]) -> Arc<WorkerConfig> {
     let mut pipeline = json!({
@@ -92,7 +93,11 @@ pub(crate) fn config(names: &Names, changes: &[(&str, Value)]) -> Arc<WorkerConf
 
 fn set(object: &mut Value, pointer: &str, value: &Value) {
     let (parent, member) = pointer.rsplit_once('/').unwrap();
-    object.pointer_mut(parent).unwrap()[member] = value.clone();
+    let parent = object.pointer_mut(parent).and_then(Value::as_object_mut).unwrap();
+    match value {
+        Value::Null => drop(parent.remove(member)),
+        value => drop(parent.insert(member.to_owned(), value.clone())),
+    }
 }
 
 /// Starts a worker with two lanes.
