@@ -248,8 +248,11 @@ impl<S: Source, F> Lane<S, F> {
         let replay = self.fold_rate.per_second() * self.most_recovery_seconds() / self.shards.len().max(1) as f64;
         for (partition, held) in &mut self.shards {
             let changed = held.is_in(&self.outputs) || held.shard.introduces() || held.shard.has_dropped();
+            if !changed && !held.shard.is_dirty() {
+                continue;
+            }
             let hurry = all || held.is_nearly_lost(self.board.first_offset(*partition));
-            if changed || (hurry && held.shard.is_dirty()) {
+            if changed || hurry {
                 let folded = (held.shard.next_offset() - held.committed).max(0) as u64;
                 let pace = Pace { replay, folded, most_bytes: MOST_IMAGE_BYTES, hurry };
                 held.backlog = keep(&mut held.shard, &mut self.keeper, pace, &mut self.outputs);

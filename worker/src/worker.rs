@@ -258,11 +258,10 @@ impl Running {
         // Dropping the last reference leaves the group.
         drop(consumer);
         info!("stopped");
-        match (lanes_ended, restorers_ended, ends_ended) {
-            (true, true, true) => Ok(()),
-            (false, ..) => Err(StopError::Panicked("lane")),
-            (true, false, _) => Err(StopError::Panicked("restore")),
-            (true, true, false) => Err(StopError::Panicked("ends")),
+        let threads = [("lane", lanes_ended), ("restore", restorers_ended), ("ends", ends_ended)];
+        match threads.into_iter().find(|(_, has_ended_well)| !has_ended_well) {
+            Some((name, _)) => Err(StopError::Panicked(name)),
+            None => Ok(()),
         }
     }
 

@@ -40,6 +40,14 @@ fn works_until(pipeline: &Pipeline, name: &str, flags: &[&str], offset: i64) -> 
     worker.stop()
 }
 
+/// A worker is killed once it has committed up to an offset.
+#[track_caller]
+fn is_killed_at(pipeline: &Pipeline, offset: i64) {
+    let killed = pipeline.worker("killed", &SESSION);
+    pipeline.until_committed("what the killed worker reads", &[offset]);
+    drop(killed);
+}
+
 fn results(pipeline: &Pipeline) -> Vec<i64> {
     pipeline.results(&pipeline.committed, 0)
 }
@@ -83,9 +91,7 @@ fn a_killed_worker_whose_source_has_lost_what_has_to_be_replayed_waits_for_reset
     // So much may be replayed that no image is written.
     let pipeline = Pipeline::new("lost-replay", 1, "earliest", "1h");
     send(&pipeline, 0, 40);
-    let killed = pipeline.worker("killed", &SESSION);
-    pipeline.until_committed("all events", &[40]);
-    drop(killed);
+    is_killed_at(&pipeline, 40);
     assert_eq!(low_and_next(&pipeline), (0, 40));
     wait(admin().delete_records(&at(&pipeline, 20), &AdminOptions::new())).unwrap();
     send(&pipeline, 0, 5);
@@ -105,9 +111,7 @@ fn a_killed_worker_whose_source_has_lost_what_has_to_be_replayed_waits_for_reset
 fn a_worker_that_is_killed_before_its_first_record_goes_on_where_it_began() {
     let pipeline = Pipeline::new("killed-first", 1, "latest", "10s");
     send(&pipeline, 0, 10);
-    let killed = pipeline.worker("killed", &SESSION);
-    pipeline.until_committed("where it begins", &[10]);
-    drop(killed);
+    is_killed_at(&pipeline, 10);
     send(&pipeline, 0, 5);
     works_until(&pipeline, "next", &[], 15);
     assert_eq!(results(&pipeline), Vec::from_iter(10..15));

@@ -89,11 +89,18 @@ impl GroupContext {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))?;
         consumer.incremental_unassign(&list)?;
-        self.forward(consumer, partition);
-        consumer.incremental_assign(&list)?;
-        // Once more: the client may have ended the forwarding only after it had answered the unassignment.
-        self.forward(consumer, partition);
+        self.assign(consumer, &list)?;
         consumer.pause(&list)
+    }
+
+    /// Assigns partitions whose queues lead to their lanes: before anything is fetched, and once more when the assignment
+    /// stands, for of one that was unassigned shortly before the client may end the forwarding only now.
+    fn assign(&self, consumer: &GroupConsumer, list: &TopicPartitionList) -> Result<(), KafkaError> {
+        let forward = || partitions(list).into_iter().for_each(|partition| self.forward(consumer, partition));
+        forward();
+        consumer.incremental_assign(list)?;
+        forward();
+        Ok(())
     }
 
     fn forward(&self, consumer: &GroupConsumer, partition: i32) {
@@ -130,7 +137,6 @@ impl GroupContext {
         self.board.assigned(&partitions);
         let mut paused = TopicPartitionList::new();
         for partition in &partitions {
-            self.forward(consumer, *partition);
             if let Err(error) = paused.add_partition_offset(&self.topic, *partition, ANYWHERE) {
                 error!(partition, %error, "failed to note an assigned partition");
             }
@@ -143,12 +149,10 @@ impl GroupContext {
             }
         };
         pause();
-        if let Err(error) = consumer.incremental_assign(&paused) {
+        if let Err(error) = self.assign(consumer, &paused) {
             error!(%error, "failed to take the assignment");
             return;
         }
-        // Once more: of a partition that was unassigned shortly before, the client may have ended the forwarding only now.
-        partitions.iter().for_each(|partition| self.forward(consumer, *partition));
         pause();
         {
             let mut state = lock(&self.state);

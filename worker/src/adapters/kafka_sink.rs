@@ -357,7 +357,6 @@ pub(super) struct Broken {
 }
 
 /// How far a tick had come.
-#[derive(Clone, Copy)]
 enum Step {
     /// The commit was not asked for: nothing can be visible.
     Before,

@@ -245,7 +245,7 @@ impl Board {
     /// Where partitions begin and end, as brokers answer. A partition that is read and is not fetched all the same is a
     /// problem.
     pub fn asked(&self, asked: Ends, now: Instant) {
-        let (mut silent, mut well) = (Vec::new(), Vec::new());
+        let mut silences = Vec::new();
         let mut guard = lock(&self.state);
         let state = &mut *guard;
         for (partition, end) in &asked.ends {
@@ -259,21 +259,22 @@ impl Board {
                 state.unfetched.forget(*partition);
                 None
             };
-            match silence {
-                Some(silence) => silent.push((*partition, *end, silence)),
-                None => well.push(*partition),
-            }
+            silences.push((*partition, *end, silence));
         }
         state.asked = asked;
         drop(guard);
-        well.into_iter().for_each(|partition| self.clear(&fetch_topic(partition)));
-        for (partition, end, silence) in silent {
+        for (partition, end, silence) in silences {
+            let topic = fetch_topic(partition);
+            let Some(silence) = silence else {
+                self.clear(&topic);
+                continue;
+            };
             let message = format!(
                 "nothing has come of partition {partition} for {} s, although the source goes on to offset {end}; if the \
                  brokers are well, restart this worker: others take over, and nothing is lost",
                 silence.as_secs()
             );
-            self.problem(&fetch_topic(partition), "PartitionNotFetched", &message);
+            self.problem(&topic, "PartitionNotFetched", &message);
         }
     }
 

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use faultline_crds::WorkerConfig;
 use faultline_worker::adapters::kafka_past::state_topic;
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::admin::{AdminOptions, NewPartitions};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::json;
 
 use crate::broker::{create_topic, partitions, shared};
+use crate::history::wait;
+use crate::left::{admin, client};
 use crate::pipeline::{self, Names};
+use crate::stream::send;
 use crate::verify::ends;
 
 /// A source with one partition, which nobody has read yet.
@@ -32,26 +33,22 @@ impl Growing {
     }
 
     fn send(&self, partition: i32, ids: std::ops::Range<u32>) {
-        let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", shared()).create().unwrap();
+        let producer: BaseProducer = client().create().unwrap();
         for id in ids {
             let event = json!({
                 "eventId": format!("e-{id}"), "userId": format!("user-{partition}"), "amount": 5, "status": "approved",
                 "timestamp": 1_790_000_000_000_i64 + i64::from(id), "merchant": { "id": "m" },
             });
             let (topic, key, value) = (self.names.input(), format!("user-{partition}"), event.to_string());
-            let record = BaseRecord::to(&topic).key(&key).payload(&value).partition(partition);
-            producer.send(record).map_err(|(e, _)| e).unwrap();
+            send(&producer, BaseRecord::to(&topic).key(key.as_str()).payload(value.as_bytes()).partition(partition));
         }
         producer.flush(Duration::from_secs(30)).unwrap();
     }
 
     fn grow(&self) {
-        let admin: AdminClient<DefaultClientContext> =
-            ClientConfig::new().set("bootstrap.servers", shared()).create().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let topic = self.names.input();
         let grown = NewPartitions::new(&topic, 2);
-        let answers = runtime.block_on(admin.create_partitions([&grown], &AdminOptions::new())).unwrap();
+        let answers = wait(admin().create_partitions([&grown], &AdminOptions::new())).unwrap();
         answers.into_iter().for_each(|answer| drop(answer.unwrap()));
     }
 }

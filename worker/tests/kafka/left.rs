@@ -54,6 +54,16 @@ impl Left {
         left
     }
 
+    /// The first worker has folded [`FIRST`] payments and goes on; `changes` as in [`pipeline::config`].
+    #[track_caller]
+    pub(crate) fn beside(test: &str, changes: &[(&str, Value)], disagreement: Disagreement) -> (Self, Worker) {
+        let left = Self::nothing(test, changes);
+        left.pay(0..FIRST);
+        let worker = left.start(disagreement);
+        crate::records(&worker, FIRST);
+        (left, worker)
+    }
+
     /// Payments with these ids; the id is the millisecond of the event and of its record.
     pub(crate) fn pay(&self, ids: impl IntoIterator<Item = u64>) {
         let producer: BaseProducer = client().create().unwrap();

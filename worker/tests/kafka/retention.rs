@@ -40,10 +40,7 @@ fn images_are_written_at_once_though_no_record_comes_any_more() {
 #[track_caller]
 fn without_images(test: &str) -> (Left, Worker) {
     let patient = json!({ "guarantee": "exactlyOnce", "maxRecoveryTime": "1h" });
-    let left = Left::nothing(test, &[("/spec/delivery", patient)]);
-    left.pay(0..FIRST);
-    let worker = left.start(Disagreement::Stop);
-    crate::records(&worker, FIRST);
+    let (left, worker) = Left::beside(test, &[("/spec/delivery", patient)], Disagreement::Stop);
     assert_eq!((replay(&worker), left.marker()), (FIRST, (0, FIRST as i64)));
     (left, worker)
 }
@@ -64,10 +61,7 @@ fn a_source_that_lost_what_the_state_needs_is_told() {
 
 #[test]
 fn a_running_worker_whose_next_offset_is_deleted_says_so_and_waits_for_a_decision() {
-    let left = Left::nothing("deleted-ahead", &[]);
-    left.pay(0..FIRST);
-    let worker = left.start(Disagreement::Stop);
-    crate::records(&worker, FIRST);
+    let (left, worker) = Left::beside("deleted-ahead", &[], Disagreement::Stop);
     delete_ahead(&left);
     let says = |what: &str| worker.status().problems.iter().any(|problem| problem.message.contains(what));
     let message = crate::problem(&worker, "SourceRetentionPassed");
@@ -88,10 +82,7 @@ fn a_running_worker_whose_next_offset_is_deleted_says_so_and_waits_for_a_decisio
 
 #[test]
 fn a_running_worker_that_may_reset_the_state_goes_on_by_itself_where_the_source_begins() {
-    let left = Left::nothing("deleted-reset", &[]);
-    left.pay(0..FIRST);
-    let worker = left.start(Disagreement::ResetState);
-    crate::records(&worker, FIRST);
+    let (left, worker) = Left::beside("deleted-reset", &[], Disagreement::ResetState);
     delete_ahead(&left);
     left.pay(0..10);
     crate::records(&worker, FIRST + 10);

@@ -55,13 +55,24 @@ fn goes_on(names: &Names, changes: &[(&str, Value)], records: u64) {
     assert_eq!(worker.stop().unwrap().outcomes.records(), records);
 }
 
+/// Payments that cannot be read.
+fn broken(count: usize) -> impl Iterator<Item = (String, String)> {
+    std::iter::repeat_n(("u".to_owned(), "{\"amount\": ".to_owned()), count)
+}
+
+/// A worker, with 500 payments that it can read and 100 that it cannot.
+fn with_broken_payments(test: &str) -> (Names, Worker) {
+    let names = Names::new(test);
+    create_topic(&shared(), &names.input(), 1);
+    let whole = (0..500).map(|number| ("u".to_owned(), payment(number, "u", now_ms())));
+    produce(&names, whole.chain(broken(100)));
+    let worker = pipeline::start(&pipeline::config(&names, &[]), &shared());
+    (names, worker)
+}
+
 #[test]
 fn too_many_dead_letters_stop_the_shard() {
-    let names = Names::new("dead-letter-share");
-    create_topic(&shared(), &names.input(), 1);
-    let broken = |number| if number < 500 { payment(number, "u", now_ms()) } else { "{\"amount\": ".to_owned() };
-    produce(&names, (0..600).map(|number| ("u".to_owned(), broken(number))));
-    let worker = pipeline::start(&pipeline::config(&names, &[]), &shared());
+    let (names, worker) = with_broken_payments("dead-letter-share");
     // 50 of 1,000 are allowed.
     let message = trips_at(worker, &names, "DeadLetterShare", 550);
     assert!(message.contains("NotJson") && message.contains("maxShare"), "{message}");
@@ -96,14 +107,10 @@ fn a_wrong_unit_of_time_stops_the_shard() {
 
 #[test]
 fn a_stalled_partition_falls_behind_and_says_how_far() {
-    let names = Names::new("stalled-lag");
-    create_topic(&shared(), &names.input(), 1);
-    let broken = |number| if number < 500 { payment(number, "u", now_ms()) } else { "{\"amount\": ".to_owned() };
-    produce(&names, (0..600).map(|number| ("u".to_owned(), broken(number))));
-    let worker = pipeline::start(&pipeline::config(&names, &[]), &shared());
+    let (names, worker) = with_broken_payments("stalled-lag");
     crate::problem(&worker, "DeadLetterShare");
     // The client does not fetch the partition any more: only the brokers know where it ends.
-    produce(&names, (600..650).map(|number| ("u".to_owned(), broken(number))));
+    produce(&names, broken(50));
     let is_told = || worker.status().lag == Some(100);
     wait_until("a lag of 100", Duration::from_secs(30), is_told, || format!("{:?}", worker.status()));
     worker.stop().unwrap();
