@@ -59,13 +59,16 @@ pub trait Past {
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Option<Vec<u8>>, PastError>;
 
-    /// Deletes records of the state partition, in the order given; returns when that is certain.
+    /// Deletes records of the state partition, in the order given, and commits the group's offset of the source
+    /// partition with the first of them; returns when that is certain. Nothing is deleted, and no offset is moved, once the
+    /// partition belongs to somebody else.
     ///
     /// # Errors
-    /// [`PastError`] says what could not be done; some records may be deleted already.
+    /// [`PastError`] says what could not be done; some records may be deleted already, and then the offset is committed.
     fn delete_state(
         &mut self,
         partition: i32,
+        next_offset: i64,
         keys: &mut dyn Iterator<Item = Vec<u8>>,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<(), PastError>;

@@ -90,6 +90,16 @@ pub enum RestoreError {
         /// C of the marker.
         marker: Option<i64>,
     },
+    /// There are records of a state, and nothing says how far it goes.
+    #[error(
+        "the state topic holds {records} records of this partition and no marker, and the group has no committed offset, \
+         so nothing says where to go on; start with --reset-state to delete them and to begin where \
+         `spec.source.startFrom` says, as at a first start"
+    )]
+    Unmarked {
+        /// How many.
+        records: usize,
+    },
     /// There is no marker to trust.
     #[error("--trust-marker: the state topic holds no marker for this partition; use --reset-state")]
     NoMarker,
@@ -116,7 +126,7 @@ impl RestoreError {
             Self::Past(_) => "StateNotRead",
             Self::Unreadable(_) | Self::Rebuild(_) => "StateUnreadable",
             Self::Foreign { .. } => "StateOwnedByAnother",
-            Self::Disagree { .. } | Self::NoMarker => "StateDisagrees",
+            Self::Disagree { .. } | Self::Unmarked { .. } | Self::NoMarker => "StateDisagrees",
             Self::SourceGone { .. } => "SourceRetentionPassed",
         }
     }
@@ -187,7 +197,7 @@ impl Recovery {
         if is_broken(Promise::OffsetGuard) || is_broken(Promise::HighWatermark) {
             trust(&mut found, committed);
         }
-        if disagree(&found, committed).is_some() {
+        if disagree(&found, committed).is_some() || is_unmarked(&found, committed) {
             // A tick of the former owner may have become visible between the two questions.
             (found, committed) = look(past, partition, cancelled, progress)?;
         }
@@ -207,7 +217,17 @@ impl Recovery {
             }
         }
         let Some(marker) = found.marker.clone() else {
-            return self.first_start(past, partition, partitions, cancelled);
+            if !found.holds_state() {
+                return self.first_start(past, partition, partitions, cancelled);
+            }
+            return match self.disagreement {
+                Disagreement::Stop => Err(RestoreError::Unmarked { records: found.keys().len() }),
+                Disagreement::TrustMarker => Err(RestoreError::NoMarker),
+                Disagreement::ResetState => {
+                    let Recovered { shard, .. } = self.first_start(past, partition, partitions, cancelled)?;
+                    self.reset(past, partition, &found, shard.next_offset(), cancelled)
+                }
+            };
         };
         point("restore-source");
         let range = past.source_range(partition, cancelled)?;
@@ -323,7 +343,8 @@ impl Recovery {
         Ok(*self.first_look.get_or_init(|| look))
     }
 
-    /// Deletes the state, the marker first: if that is cut short, the next start asks again.
+    /// Deletes the state, the marker first, and commits the offset in the same transaction: if the rest is cut short, there
+    /// is an offset without a marker, and the next start asks again.
     fn reset(
         &self,
         past: &mut dyn Past,
@@ -341,7 +362,7 @@ impl Recovery {
         );
         let mut marker = Vec::new();
         RecordKey::Marker.write(&mut marker);
-        past.delete_state(partition, &mut std::iter::once(marker).chain(keys), cancelled)?;
+        past.delete_state(partition, offset, &mut std::iter::once(marker).chain(keys), cancelled)?;
         Ok(Recovered { shard: self.cold(partition, offset), first: false })
     }
 }
@@ -402,6 +423,11 @@ fn trust(found: &mut Found, committed: Option<i64>) {
     }
 }
 
+/// Whether there is a state, and nothing says how far it goes.
+fn is_unmarked(found: &Found, committed: Option<i64>) -> bool {
+    committed.is_none() && found.marker.is_none() && found.holds_state()
+}
+
 /// The committed offset and C, if they do not belong together.
 fn disagree(found: &Found, committed: Option<i64>) -> Option<(i64, Option<i64>)> {
     let marker = found.marker.as_ref().map(|marker| marker.next_offset);
@@ -409,13 +435,4 @@ fn disagree(found: &Found, committed: Option<i64>) -> Option<(i64, Option<i64>)>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_partition_is_new_if_the_group_had_others_or_the_source_had_fewer() {
-        let first = FirstLook { is_new: true, partitions: 6 };
-        assert_eq!([0, 5, 6].map(|partition| first.was_added(partition)), [false, false, true]);
-        assert!(FirstLook { is_new: false, partitions: 6 }.was_added(2));
-    }
-}
+mod tests;

@@ -27,7 +27,7 @@ use crate::adapters::kafka_client::{ClientError, client_config};
 use crate::adapters::kafka_ends;
 use crate::adapters::kafka_group::{GroupConsumer, GroupContext};
 use crate::adapters::kafka_native::{GroupMetadata, LaneQueue};
-use crate::adapters::kafka_past::{KafkaPast, PastConfig, owner_by_marker, state_topic};
+use crate::adapters::kafka_past::{Erasure, KafkaPast, PastConfig, owner_by_marker, state_topic};
 use crate::adapters::kafka_sink::{Guarantee, KafkaSink, SinkConfig};
 use crate::adapters::kafka_topics::{KafkaTopics, Layout};
 use crate::backoff::Backoff;
@@ -217,7 +217,8 @@ impl Running {
         let (ready, starts) = channel();
         let mut restorers = Vec::new();
         for _ in 0..self.lanes.min(MOST_RESTORERS) {
-            let mut past = KafkaPast::new(self.past_config()).map_err(StopError::Client)?;
+            let past = KafkaPast::new(self.past_config()).map_err(StopError::Client)?;
+            let mut past = past.erasing(Erasure::of(&ownership, self.own_transactions()));
             let (crew, ready) = (Arc::clone(&crew), ready.clone());
             restorers.push(std::thread::spawn(move || crew.work(&mut past, &ready)));
         }

@@ -26,10 +26,13 @@ use rdkafka::error::KafkaError;
 use self::reading::{Reading, Tail};
 use self::requests::{Committed, Isolation, Requests};
 use self::takeover::Takeover;
+use self::wipe::Wipe;
 use crate::faults::{Promise, is_broken};
 use crate::past::{Past, PastError, StateRecord};
 use crate::ports::RawEvent;
 use crate::state::writer_of;
+
+pub use self::wipe::Erasure;
 
 /// How far from the end of a state partition its marker is looked for, one after the other: it is written by every tick.
 const LOOK_BACK: [i64; 3] = [1_000, 50_000, i64::MAX];
@@ -83,6 +86,7 @@ pub struct KafkaPast {
     client: ClientConfig,
     source: String,
     state: String,
+    erasure: Option<Erasure>,
 }
 
 impl KafkaPast {
@@ -93,7 +97,14 @@ impl KafkaPast {
     pub fn new(config: PastConfig) -> Result<Self, KafkaError> {
         let PastConfig { client, group, source, state, owner_of } = config;
         let takeover = Takeover::new(client.clone(), state.clone(), owner_of);
-        Ok(Self { requests: Requests::new(client.clone(), &group)?, takeover, client, source, state })
+        Ok(Self { requests: Requests::new(client.clone(), &group)?, takeover, client, source, state, erasure: None })
+    }
+
+    /// The same past, whose state may be deleted.
+    #[must_use]
+    pub fn erasing(mut self, erasure: Erasure) -> Self {
+        self.erasure = Some(erasure);
+        self
     }
 }
 
@@ -195,10 +206,16 @@ impl Past for KafkaPast {
     fn delete_state(
         &mut self,
         partition: i32,
+        next_offset: i64,
         keys: &mut dyn Iterator<Item = Vec<u8>>,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<(), PastError> {
-        wipe::delete(&self.client, &self.state, partition, keys, cancelled)
+        let Self { client, source, state, erasure, .. } = self;
+        let Some(erasure) = erasure else {
+            let what = format!("delete state in topic `{state}`");
+            return Err(PastError::Request { what, source: "who only looks on deletes nothing".into() });
+        };
+        Wipe { client, erasure, state, source, partition, next_offset, cancelled }.run(keys)
     }
 
     fn read_source(

@@ -85,7 +85,16 @@ impl Found {
         Ok(())
     }
 
-    /// The keys of all records that were found, but for the marker.
+    /// Whether there is anything beside the marker and the owner.
+    pub(crate) fn holds_state(&self) -> bool {
+        let any = |versions: &Versions| versions.values().any(|versions| !versions.is_empty());
+        !(self.images.is_empty() && self.decisions.is_empty() && self.ids.is_empty() && self.configurations.is_empty())
+            || any(&self.versions)
+            || any(&self.increments)
+    }
+
+    /// The keys of all records that were found, but for the marker. An image's first part comes last: as long as it is
+    /// there, the others are found.
     pub(crate) fn keys(&self) -> Vec<Vec<u8>> {
         let mut keys = Vec::new();
         let mut add = |key: RecordKey<'_>| {
@@ -94,8 +103,8 @@ impl Found {
             keys.push(bytes);
         };
         for (key, image) in &self.images {
-            add(RecordKey::Image { key, part: 0 });
             image.lying.iter().for_each(|part| add(RecordKey::Image { key, part: *part }));
+            add(RecordKey::Image { key, part: 0 });
         }
         self.decisions.keys().for_each(|key| add(RecordKey::Decision { key }));
         self.ids.keys().for_each(|(minute, tick_end)| add(RecordKey::Ids { minute: *minute, tick_end: *tick_end }));
@@ -183,5 +192,22 @@ mod tests {
         let image = found.images.remove("a").unwrap();
         assert_eq!(image.lying, BTreeSet::from([1, 2]));
         assert_eq!(image.bytes().unwrap(), b"ddee");
+    }
+
+    #[test]
+    fn a_deletion_that_is_cut_short_hides_no_part() {
+        let head = Head { applied_upto: 5, parts: 3 };
+        let written: Vec<_> = (0..3).map(|number| part(number, head, b"aa")).collect();
+        let found = |deleted: &[Vec<u8>]| {
+            let mut found = Found::default();
+            written.iter().for_each(|(key, value)| found.take_in(key, Some(value)).unwrap());
+            deleted.iter().for_each(|key| found.take_in(key, None).unwrap());
+            found
+        };
+        let keys = found(&[]).keys();
+        for cut in 0..=keys.len() {
+            let left = found(&keys[..cut]);
+            assert_eq!((left.keys(), left.holds_state()), (keys[cut..].to_vec(), cut < keys.len()));
+        }
     }
 }

@@ -21,6 +21,7 @@ mod large;
 mod past;
 mod recovery;
 mod retention;
+mod reset;
 mod rights;
 mod source_topic;
 mod start;
