@@ -7,7 +7,7 @@
 //! 4 read it, committed records only, to that end
 //! 5 marker = offset?   equal: go on · different: 2 to 5 once more · no offset: the marker counts
 //!                      neither: first start · no marker, or still different: stop and show both
-//! 6 the source still holds L
+//! 6 the source still holds L, and reaches to C
 //! 7 replay L..C silently
 //! 8 hand the shard over; its lane seeks to C
 //! ```
@@ -115,6 +115,20 @@ pub enum RestoreError {
         /// First offset of the source.
         start: i64,
     },
+    /// The source ends before the state does.
+    #[error(
+        "the source ends at offset {end} and the state goes to {next}: the topic was deleted and made anew, or has lost \
+         records at its end, so windows and offsets are those of other records; start with --reset-state to go on at the \
+         source's first offset, {start}, with empty windows"
+    )]
+    SourceRecreated {
+        /// First offset of the source.
+        start: i64,
+        /// Its end.
+        end: i64,
+        /// C.
+        next: i64,
+    },
 }
 
 impl RestoreError {
@@ -128,6 +142,7 @@ impl RestoreError {
             Self::Foreign { .. } => "StateOwnedByAnother",
             Self::Disagree { .. } | Self::Unmarked { .. } | Self::NoMarker => "StateDisagrees",
             Self::SourceGone { .. } => "SourceRetentionPassed",
+            Self::SourceRecreated { .. } => "SourceRecreated",
         }
     }
 }
@@ -231,10 +246,16 @@ impl Recovery {
         };
         point("restore-source");
         let range = past.source_range(partition, cancelled)?;
-        let low = marker.low_water.offset;
+        let (low, next) = (marker.low_water.offset, marker.next_offset);
+        if range.end < next {
+            if self.disagreement == Disagreement::ResetState {
+                return self.reset(past, partition, &found, range.start, cancelled);
+            }
+            return Err(RestoreError::SourceRecreated { start: range.start, end: range.end, next });
+        }
         if low < range.start {
             if self.disagreement == Disagreement::ResetState {
-                return self.reset(past, partition, &found, marker.next_offset.max(range.start), cancelled);
+                return self.reset(past, partition, &found, next.max(range.start), cancelled);
             }
             return Err(RestoreError::SourceGone { low, start: range.start });
         }

@@ -223,3 +223,16 @@ fn a_partition_of_which_only_the_owner_is_known_starts_for_the_first_time() {
     told.state.clear();
     assert_eq!(told.goes_on(Disagreement::Stop), (NEXT, 0, true));
 }
+
+#[test]
+fn a_source_that_ends_before_the_state_is_another_one() {
+    // A deleted topic takes the group's offset with it; one that lost its end does not.
+    for committed in [None, Some(NEXT)] {
+        let mut told = Told { committed, source: 1..3, ..Told::behind() };
+        let message = told.waits(Disagreement::Stop, "SourceRecreated");
+        assert!(message.contains("ends at offset 3 and the state goes to 5"), "{message}");
+        told.waits(Disagreement::TrustMarker, "SourceRecreated");
+        assert_eq!(told.goes_on(Disagreement::ResetState), (1, 0, false));
+        assert_eq!((told.committed, told.keys()), (Some(1), Vec::new()));
+    }
+}

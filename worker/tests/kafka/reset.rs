@@ -17,7 +17,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::json;
 
-use crate::broker::{create_topic, shared};
+use crate::broker::{create_topic, partitions, shared};
 use crate::history::{History, read_state, wait};
 use crate::pipeline::{self, Names};
 use crate::stream::{now_ms, send};
@@ -127,6 +127,23 @@ fn a_state_without_marker_and_offset_waits_for_a_decision() {
     // As at a first start: from the earliest record on, and no id is known.
     assert_eq!(left.goes_on(Disagreement::ResetState, FIRST).scored, FIRST);
     assert_eq!(left.committed(), Some(FIRST as i64));
+}
+
+#[test]
+fn a_source_that_was_made_anew_is_told_and_read_from_its_beginning() {
+    let left = Left::behind("recreated");
+    let answers = wait(admin().delete_topics(&[&left.names.input()], &AdminOptions::new())).unwrap();
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    wait_until("its end", LIMIT, || partitions(&shared(), &left.names.input()) == 0, String::new);
+    create_topic(&shared(), &left.names.input(), 1);
+    left.pay(0..100);
+    for disagreement in [Disagreement::Stop, Disagreement::TrustMarker] {
+        let message = left.waits(disagreement, "SourceRecreated");
+        assert!(message.contains("ends at offset 100 and the state goes to 300"), "{message}");
+        assert!(message.contains("--reset-state"), "{message}");
+    }
+    assert_eq!(left.goes_on(Disagreement::ResetState, 100).scored, 100, "no id is known");
+    assert_eq!(left.committed(), Some(100));
 }
 
 /// A member of the group, and what it is.
