@@ -4,7 +4,8 @@
 //! ```text
 //! assigned ─► (crew) shard ─► seek ─► lane adopts ─► resume
 //! ```
-//! A partition stays paused until its lane has its shard. Resuming is always explicit: a pause outlives a revocation.
+//! A partition stays paused until its lane has its shard, and has committed where a new one begins. Resuming is always
+//! explicit: a pause outlives a revocation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -98,8 +98,17 @@ pub(crate) struct Held {
     /// It stood still and is being tried again.
     pub(crate) recovering: bool,
     backoff: Backoff,
+    /// It is not read yet.
+    opening: Option<Opening>,
     /// Owed for keys that it has forgotten in the open tick.
     receipts: Vec<Receipt>,
+}
+
+/// A partition that is read when the tick that introduces its shard is visible: whose state it is, and where it begins. A
+/// worker that dies before has read nothing, and the next one finds the beginning anew.
+struct Opening {
+    taken: Sender<i32>,
+    handed_over: bool,
 }
 
 /// A partition that stands still at its offset.
@@ -117,6 +126,7 @@ impl<S: Source, F> Lane<S, F> {
     pub(crate) fn attend(&mut self, wait: Duration) {
         self.hear(wait);
         self.read_mail();
+        self.open_shards();
         let commits = &self.commits;
         self.releases.retain(|(partitions, done)| {
             let held = partitions.iter().any(|partition| commits.holds(*partition));
@@ -152,10 +162,8 @@ impl<S: Source, F> Lane<S, F> {
                 Mail::Adopt { partition, epoch, shard, taken } => {
                     // What the open tick holds of it from an assignment before this one is read again.
                     self.drop_shard(partition);
-                    self.adopt(partition, epoch, *shard);
+                    self.adopt(partition, epoch, *shard, taken);
                     self.shards.get_mut(&partition).into_iter().for_each(Held::begin_tick);
-                    // The control thread may be gone already; then nobody reads anyway.
-                    let _ = taken.send(partition);
                 }
                 Mail::Continue { partition, taken } => {
                     if let Some(held) = self.shards.get_mut(&partition) {
@@ -179,10 +187,11 @@ impl<S: Source, F> Lane<S, F> {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    fn adopt(&mut self, partition: i32, epoch: Epoch, mut shard: Shard) {
+    fn adopt(&mut self, partition: i32, epoch: Epoch, mut shard: Shard, taken: Sender<i32>) {
         let replay = (shard.next_offset() - shard.low_water().offset).max(0) as u64;
         let held = Held {
             committed: shard.next_offset(),
+            opening: shard.introduces().then(|| Opening { taken: taken.clone(), handed_over: false }),
             shard,
             epoch,
             clock: (self.new_clock)(),
@@ -193,9 +202,22 @@ impl<S: Source, F> Lane<S, F> {
             backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
             receipts: Vec::new(),
         };
-        self.board.shard(held.report(&self.fold_rate));
         self.board.resumed(partition);
+        if held.opening.is_none() {
+            held.open(&taken, &self.fold_rate, &self.board);
+        }
         self.shards.insert(partition, held);
+    }
+
+    /// Opens the shards whose introduction is visible.
+    fn open_shards(&mut self) {
+        let Self { shards, commits, board, fold_rate, .. } = self;
+        for (partition, held) in shards {
+            let is_visible = |opening: &mut Opening| opening.handed_over && !commits.holds(*partition);
+            if let Some(opening) = held.opening.take_if(is_visible) {
+                held.open(&opening.taken, fold_rate, board);
+            }
+        }
     }
 
     /// Lets time go on in partitions that have been read to their end: by the clock, as no record says so.
@@ -330,6 +352,7 @@ impl<S: Source, F> Lane<S, F> {
             .map(|(partition, held)| {
                 let start = held.committed;
                 held.committed = held.shard.next_offset();
+                held.opening.iter_mut().for_each(|opening| opening.handed_over = true);
                 Share {
                     partition: *partition,
                     epoch: held.epoch,
@@ -355,6 +378,13 @@ impl<S: Source, F> Lane<S, F> {
 }
 
 impl Held {
+    /// Has its partition read.
+    fn open(&self, taken: &Sender<i32>, fold_rate: &FoldRate, board: &Board) {
+        board.shard(self.report(fold_rate));
+        // The control thread may be gone already; then nobody reads anyway.
+        let _ = taken.send(self.shard.partition());
+    }
+
     /// Whether it moved, or has to say that a key is forgotten, which nothing else may show where no state is kept.
     fn has_news(&self) -> bool {
         self.shard.next_offset() > self.committed || !self.receipts.is_empty()

@@ -46,7 +46,7 @@ pub(crate) enum Mail {
         epoch: Epoch,
         /// The shard, which goes on at its next offset.
         shard: Box<Shard>,
-        /// Answered when the shard is there.
+        /// Answered when the shard is there, and what introduces it is visible.
         taken: Sender<i32>,
     },
     /// A partition that stood still may be read again: the client has been taken back to the shard's position. Reading

@@ -274,7 +274,10 @@ impl Recovery {
                 "the source has more partitions: keys that moved between them start cold"
             );
         }
-        self.replay(past, partition, found, marker, cancelled, progress)
+        let mut recovered = self.replay(past, partition, found, marker, cancelled, progress)?;
+        // The marker counted: the group gets its offset before anything is read, also where no record comes for long.
+        recovered.shard.journal.introduces |= committed != Some(next);
+        Ok(recovered)
     }
 
     fn replay(

@@ -2,6 +2,7 @@
 
 mod doubt;
 mod forget;
+mod introduce;
 mod overlap;
 mod rig;
 

@@ -236,3 +236,12 @@ fn a_source_that_ends_before_the_state_is_another_one() {
         assert_eq!((told.committed, told.keys()), (Some(1), Vec::new()));
     }
 }
+
+#[test]
+fn a_shard_that_goes_by_its_marker_has_the_offset_committed_at_once() {
+    for (committed, introduces) in [(Some(2), true), (None, true), (Some(NEXT), false)] {
+        let told = &mut Told { committed, ..Told::behind() };
+        let shard = told.recover(Disagreement::TrustMarker).unwrap().shard;
+        assert_eq!((shard.next_offset(), shard.introduces()), (NEXT, introduces), "{committed:?}");
+    }
+}

@@ -12,7 +12,7 @@ use faultline_worker::past::{Past, PastError};
 use faultline_worker::{Disagreement, Options, Worker};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::json;
@@ -91,6 +91,14 @@ impl Left {
         }
     }
 
+    /// An administrator sets the group's offset.
+    fn set_offset(&self, offset: i64) {
+        let group: BaseConsumer = client().set("group.id", &self.names.identity).create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.names.input(), 0, Offset::Offset(offset)).unwrap();
+        group.commit(&list, CommitMode::Sync).unwrap();
+    }
+
     fn lose_offsets(&self) {
         let answers = wait(admin().delete_groups(&[&self.names.identity], &AdminOptions::new())).unwrap();
         assert!(answers.iter().all(Result::is_ok), "{answers:?}");
@@ -144,6 +152,17 @@ fn a_source_that_was_made_anew_is_told_and_read_from_its_beginning() {
     }
     assert_eq!(left.goes_on(Disagreement::ResetState, 100).scored, 100, "no id is known");
     assert_eq!(left.committed(), Some(100));
+}
+
+#[test]
+fn a_trusted_marker_is_committed_though_no_record_comes() {
+    let left = Left::behind("trusted");
+    left.set_offset(100);
+    let worker = left.start(Disagreement::TrustMarker);
+    wait_until("its offset", LIMIT, || left.committed() == Some(FIRST as i64), || format!("{:?}", worker.status()));
+    worker.stop().unwrap();
+    left.pay(FIRST..FIRST + 10);
+    assert_eq!(left.goes_on(Disagreement::Stop, 10).scored, 10, "nobody has to be asked again");
 }
 
 /// A member of the group, and what it is.

@@ -80,7 +80,7 @@ impl Stage {
         self.changed.notify_all();
     }
 
-    fn wait(&self, what: &str, until: impl Fn(&Script) -> bool) {
+    pub(super) fn wait(&self, what: &str, until: impl Fn(&Script) -> bool) {
         let waited = self.changed.wait_timeout_while(self.script(), PATIENCE, |script| !until(script));
         assert!(!waited.expect("no panic while it is held").1.timed_out(), "waited for {what}");
     }
