@@ -260,10 +260,12 @@ impl Recovery {
             return Err(RestoreError::SourceGone { low, start: range.start });
         }
         if committed.is_none() {
-            info!(
+            warn!(
                 partition,
-                offset = marker.next_offset,
-                "the group has no committed offset (expired or deleted); going on where the state ends"
+                offset = next,
+                "the group has no committed offset: going on where the state ends, which is right if the group's offsets have \
+                 expired; if the source's topic was deleted and made anew, its records before this offset stay unread: then \
+                 stop all workers, set the group's offsets to the source's beginning, and start with --reset-state"
             );
         }
         if (marker.partitions as i32) < partitions {

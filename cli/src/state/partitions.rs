@@ -111,13 +111,19 @@ fn notes(view: &PartitionView, expected: &str) -> Vec<String> {
     }
     match view.agreement {
         Agreement::Same => {}
+        Agreement::Nothing if view.is_unmarked() => notes.push(
+            "there are records of state, but neither marker nor committed offset; a worker stops here until it is started \
+             with --reset-state"
+                .to_owned(),
+        ),
         Agreement::Nothing => notes.push("nothing was committed yet".to_owned()),
         Agreement::Moving => {
             notes.push("a worker commits while this is read; offset and marker go together".to_owned())
         }
-        Agreement::NoOffset => {
-            notes.push("the group's offset has expired; a worker goes on at the marker's".to_owned())
-        }
+        Agreement::NoOffset => notes.push(
+            "the group has no offset: it has expired, or the source's topic was deleted; a worker goes on at the marker's"
+                .to_owned(),
+        ),
         Agreement::NoMarker => notes.push(
             "there is a committed offset and no marker; a worker stops here until it is started with --reset-state"
                 .to_owned(),
@@ -127,6 +133,13 @@ fn notes(view: &PartitionView, expected: &str) -> Vec<String> {
              --trust-marker"
                 .to_owned(),
         ),
+    }
+    if view.source_is_another() {
+        notes.push(format!(
+            "the source ends at offset {}, before the state does: it was deleted and made anew; a worker stops here until \
+             it is started with --reset-state",
+            view.source.end
+        ));
     }
     if view.source_is_gone() {
         notes.push(format!(
@@ -200,6 +213,7 @@ pub(super) fn as_json(view: &PartitionView) -> Value {
             "leftOutRecords": view.leaves_out(),
             "readBytes": view.bytes,
             "sourceIsGone": view.source_is_gone(),
+            "sourceIsAnother": view.source_is_another(),
         },
     })
 }

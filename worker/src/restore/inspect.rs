@@ -105,6 +105,19 @@ impl PartitionView {
     pub fn source_is_gone(&self) -> bool {
         self.marker.as_ref().is_some_and(|marker| marker.low_water.offset < self.source.start)
     }
+
+    /// Whether the source ends before the state does.
+    #[must_use]
+    pub fn source_is_another(&self) -> bool {
+        self.marker.as_ref().is_some_and(|marker| self.source.end < marker.next_offset)
+    }
+
+    /// Whether there is a state, and nothing says how far it goes.
+    #[must_use]
+    pub fn is_unmarked(&self) -> bool {
+        let held = [self.keys, self.dropped_keys, self.incidents, self.ids, self.versions];
+        self.agreement == Agreement::Nothing && held.iter().any(|count| *count > 0)
+    }
 }
 
 /// Reads a state partition and what belongs to it.

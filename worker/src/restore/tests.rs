@@ -1,9 +1,12 @@
 //! What is done with offset, marker and source as they are found: against a past that lies in memory.
 
 use std::ops::{ControlFlow, Range};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use faultline_crds::WorkerConfig;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
 
 use super::*;
 use crate::keep::{Keeper, Pace, keep};
@@ -244,4 +247,60 @@ fn a_shard_that_goes_by_its_marker_has_the_offset_committed_at_once() {
         let shard = told.recover(Disagreement::TrustMarker).unwrap().shard;
         assert_eq!((shard.next_offset(), shard.introduces()), (NEXT, introduces), "{committed:?}");
     }
+}
+
+/// Hears what the log is told.
+#[derive(Clone, Default)]
+struct Listener(Arc<Mutex<String>>);
+
+impl Visit for Listener {
+    fn record_debug(&mut self, _: &Field, value: &dyn std::fmt::Debug) {
+        self.0.lock().unwrap().push_str(&format!("{value:?}\n"));
+    }
+}
+
+impl Subscriber for Listener {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[test]
+fn a_marker_without_offset_is_told_for_the_source_may_be_another_one() {
+    for (committed, is_told) in [(None, true), (Some(NEXT), false)] {
+        let told = &mut Told { committed, source: 0..20, ..Told::behind() };
+        let heard = Listener::default();
+        tracing::subscriber::with_default(heard.clone(), || told.goes_on(Disagreement::Stop));
+        let text = heard.0.lock().unwrap();
+        assert_eq!(text.contains("deleted and made anew") && text.contains("--reset-state"), is_told, "{text}");
+    }
+}
+
+#[test]
+fn an_inspection_shows_what_a_recovery_would_wait_for() {
+    let seen = |mut told: Told| {
+        let view = inspect::partition(&mut told, 0, &|| false).unwrap();
+        (view.is_unmarked(), view.source_is_another())
+    };
+    assert_eq!(seen(Told::behind()), (false, false));
+    assert_eq!(seen(Told { committed: None, source: 1..3, ..Told::behind() }), (false, true));
+    let mut unmarked = Told { committed: None, ..Told::behind() };
+    unmarked.delete(b"m");
+    assert_eq!(seen(unmarked), (true, false));
 }
