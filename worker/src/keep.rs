@@ -244,6 +244,7 @@ fn bury(shard: &mut Shard, low: i64, page: &mut Page<'_>) {
 
 fn marker(shard: &mut Shard, keeper: &Keeper, mut low_water: crate::state::LowWater) -> Marker {
     shard.journal.sequence += 1;
+    shard.journal.idle_since = shard.time.idle_since();
     if is_broken(Promise::WatermarkAtLow) {
         low_water.greatest_ms = shard.time.greatest_ms();
     }

@@ -269,7 +269,7 @@ impl<S: Source, F> Lane<S, F> {
         // Shards of a lane are replayed one after the other.
         let replay = self.fold_rate.per_second() * self.most_recovery_seconds() / self.shards.len().max(1) as f64;
         for (partition, held) in &mut self.shards {
-            let changed = held.is_in(&self.outputs) || held.shard.introduces() || held.shard.has_dropped();
+            let changed = held.is_in(&self.outputs) || held.shard.has_to_tell();
             if !changed && !held.shard.is_dirty() {
                 continue;
             }

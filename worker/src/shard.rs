@@ -192,9 +192,12 @@ impl Shard {
         self.journal.introduces
     }
 
-    /// Whether keys were dropped and the state topic does not know it yet.
-    pub(crate) fn has_dropped(&self) -> bool {
-        !self.journal.dropped.is_empty()
+    /// Whether the state topic has to be told something though no record came: owner and configuration before anything
+    /// else, keys that were dropped, since when the partition has been silent.
+    #[must_use]
+    pub fn has_to_tell(&self) -> bool {
+        let is_silence_told = self.journal.idle_since == self.time.idle_since();
+        self.introduces() || !self.journal.dropped.is_empty() || (self.journal.is_on() && !is_silence_told)
     }
 
     /// Whether a restart would have to replay something.

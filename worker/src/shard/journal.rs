@@ -38,6 +38,8 @@ pub(crate) struct Journal {
     gone: HashMap<Box<str>, i64>,
     /// Number of the last marker.
     pub(crate) sequence: u64,
+    /// Since when the partition has been silent, as the last marker says.
+    pub(crate) idle_since: Option<i64>,
     /// Owner and configuration have to be written.
     pub(crate) introduces: bool,
     /// Images owed to the budget, fractions included.

@@ -110,6 +110,7 @@ impl Shard {
         self.restored = None;
         self.journal.end_replay();
         self.journal.sequence = marker.sequence;
+        self.journal.idle_since = marker.idle_since;
         self.journal.clock = marker.clock.iter().copied().collect();
         self.journal.configurations.clone_from(&marker.configurations);
         self.journal.introduces = false;

@@ -4,8 +4,9 @@
 ///
 /// The *watermark* is the greatest event time seen − the allowed lateness; only accepted events move it, and only it
 /// makes an event late: silence does not. The *horizon* is what timers look at: the watermark, and while the
-/// partition is idle the time that passes on the shard's clock on top of it, never the clock itself. Neither moves
-/// back.
+/// partition is idle the time that passes on the shard's clock on top of it, never the clock itself. The watermark never
+/// moves back. What a silence adds to the horizon ends with it: the timers of events that come after it wait for event time
+/// again, and nothing has to be remembered of how far a silence went.
 #[derive(Debug, Clone)]
 pub(crate) struct EventTime {
     lateness_ms: i64,
@@ -63,6 +64,7 @@ impl EventTime {
     /// A record was taken in: the partition is not idle.
     pub(crate) fn record(&mut self) {
         self.idle_since = None;
+        self.horizon_ms = self.watermark_ms().unwrap_or(i64::MIN);
     }
 
     /// An event was accepted.
@@ -70,7 +72,7 @@ impl EventTime {
         self.before_ms = self.greatest_ms;
         let greatest = self.greatest_ms.map_or(time_ms, |greatest| greatest.max(time_ms));
         self.greatest_ms = Some(greatest);
-        self.horizon_ms = self.horizon_ms.max(greatest - self.lateness_ms);
+        self.horizon_ms = greatest - self.lateness_ms;
     }
 
     /// The source reported the end of the partition at the shard's position.
@@ -104,6 +106,10 @@ mod tests {
         assert_eq!(time.horizon_ms(), 1_070_000, "a clock set back changes nothing");
         time.record();
         time.accept(1_010_000);
-        assert_eq!((time.watermark_ms(), time.horizon_ms()), (Some(980_000), 1_070_000));
+        assert_eq!((time.watermark_ms(), time.horizon_ms()), (Some(980_000), 980_000));
+        time.idle(9_500);
+        time.idle(9_510);
+        time.record();
+        assert_eq!(time.horizon_ms(), 980_000, "a record that is no event ends a silence, too");
     }
 }

@@ -26,7 +26,7 @@ struct Course {
     crashes: BTreeMap<usize, u32>,
     /// Records that a replay may take.
     replay: f64,
-    /// Ticks at whose end the partition is found idle.
+    /// Ticks after which the partition is found idle, for [`SILENT_TICKS`] ticks.
     idle: Vec<usize>,
     /// Users that are forgotten before a record …
     forgotten: BTreeMap<usize, u64>,
@@ -34,6 +34,24 @@ struct Course {
     forgotten_last: BTreeMap<usize, u64>,
     /// Whether the state topic is compacted at every restart.
     compacts: bool,
+}
+
+/// A silence lasts for so many ticks …
+const SILENT_TICKS: i64 = 8;
+/// … of so many seconds: in the end keys have expired, and most ticks write nothing.
+const SILENT_SECONDS: i64 = 50;
+
+impl Course {
+    /// The ends of all ticks, and for how long the partition has been silent then.
+    fn ticks(&self, records: usize) -> Vec<(usize, Option<i64>)> {
+        let ends = self.ends.iter().copied().chain([records]);
+        let silence = |tick| if self.idle.contains(&tick) { SILENT_TICKS } else { 0 };
+        let ticks = ends.enumerate().flat_map(|(tick, end)| {
+            let silent = (0..silence(tick)).map(move |silent| (end, Some(silent * SILENT_SECONDS)));
+            std::iter::once((end, None)).chain(silent)
+        });
+        ticks.collect()
+    }
 }
 
 /// A source partition, its state topic and what became visible.
@@ -157,10 +175,8 @@ fn run(config: &Arc<WorkerConfig>, records: &[Record], course: &Course) -> (Worl
     let (mut scratch, mut outputs) = (Scratch::new(), Outputs::new());
     let mut keeper = Keeper::new("test.0", "local/default/busy", 1);
     let (mut shard, mut replayed) = world.restore(records, &mut scratch);
-    let mut ends = course.ends.clone();
-    ends.push(records.len());
     let mut begin = 0;
-    for (tick, end) in ends.into_iter().enumerate() {
+    for (tick, (end, silent)) in course.ticks(records.len()).into_iter().enumerate() {
         let mut crashes = course.crashes.get(&tick).copied().unwrap_or(0);
         let keys = shard.keys();
         loop {
@@ -175,13 +191,15 @@ fn run(config: &Arc<WorkerConfig>, records: &[Record], course: &Course) -> (Worl
                 fold(&mut shard, &raw(records, offset), &mut scratch, &mut outputs).unwrap();
             }
             forget(&mut shard, course.forgotten_last.get(&tick), &mut outputs);
-            if course.idle.contains(&tick) {
-                shard.at_end(second);
-                shard.at_end(second + 400);
+            if let Some(seconds) = silent {
+                shard.at_end(second + seconds);
                 turn(&mut shard, &mut scratch, &mut outputs);
             }
             let pace = Pace { replay: course.replay, folded: (end - begin) as u64, most_bytes: 1 << 20, hurry: false };
-            keep(&mut shard, &mut keeper, pace, &mut outputs);
+            // As a lane does.
+            if end > begin || !outputs.is_empty() || shard.has_to_tell() {
+                keep(&mut shard, &mut keeper, pace, &mut outputs);
+            }
             if crashes == 0 {
                 break;
             }
@@ -217,7 +235,7 @@ fn flush(world: &mut World, shard: &mut Shard, keeper: &mut Keeper) {
 
 fn courses(records: usize) -> impl Strategy<Value = Course> {
     let ends = prop::collection::btree_set(0..records, 0..40);
-    let crashes = prop::collection::btree_map(0..41_usize, 1..3_u32, 0..6);
+    let crashes = prop::collection::btree_map(0..60_usize, 1..3_u32, 0..10);
     let empty = prop::collection::vec(0..records, 0..4);
     let idle = prop::collection::vec(0..41_usize, 0..3);
     // Users come the more often the smaller their number is.
