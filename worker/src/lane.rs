@@ -30,7 +30,7 @@ use crate::keep::{Backlog, Keeper, Pace, keep};
 use crate::outputs::Outputs;
 use crate::ownership::{Epoch, Mail, Ownership, Request};
 use crate::pipeline::{self, Scratch, Trip};
-use crate::ports::{Sink, Source};
+use crate::ports::{Position, Sink, Source};
 use crate::replay_time::{ReplayTime, Verdict};
 use crate::score::Calibration;
 use crate::shard::Shard;
@@ -222,12 +222,16 @@ impl<S: Source, F> Lane<S, F> {
 
     /// Lets time go on in partitions that have been read to their end: by the clock, as no record says so.
     pub(crate) fn turn_silent_shards(&mut self, turn: fn(&mut Shard, &mut Scratch, &mut Outputs)) {
-        // What they write would have to wait for the tick in flight, and records that arrive meanwhile with it.
-        if self.records > 0 || self.commits.is_busy() {
+        // What they write would have to wait for the tick in flight, and records that arrive meanwhile with it; a tick with
+        // records waits anyway.
+        if self.records == 0 && self.commits.is_busy() {
             return;
         }
-        for (partition, held) in &mut self.shards {
-            if held.stall.is_none() && self.source.is_at_end(*partition) {
+        // The clock was sampled before the records of this tick.
+        let is_still = |held: &&Held| held.stall.is_none() && held.opening.is_none() && !held.has_moved();
+        let read: Vec<Position> = self.shards.values().filter(is_still).map(Held::position).collect();
+        for Position { partition, .. } in self.source.silent(&read) {
+            if let Some(held) = self.shards.get_mut(&partition) {
                 held.shard.at_end(held.second);
                 turn(&mut held.shard, &mut self.scratch, &mut self.outputs);
             }
@@ -385,9 +389,17 @@ impl Held {
         let _ = taken.send(self.shard.partition());
     }
 
+    fn position(&self) -> Position {
+        Position { partition: self.shard.partition(), next_offset: self.shard.next_offset() }
+    }
+
+    fn has_moved(&self) -> bool {
+        self.shard.next_offset() > self.committed
+    }
+
     /// Whether it moved, or has to say that a key is forgotten, which nothing else may show where no state is kept.
     fn has_news(&self) -> bool {
-        self.shard.next_offset() > self.committed || !self.receipts.is_empty()
+        self.has_moved() || !self.receipts.is_empty()
     }
 
     /// Whether the open tick holds something of it: it has news, or wrote something without moving.

@@ -68,9 +68,11 @@ pub trait Source {
     /// Hands over what is queued, waiting at most `wait` for the first; returns how many were handed over.
     fn take(&mut self, wait: Duration, each: &mut dyn FnMut(Taken<'_>)) -> usize;
 
-    /// Whether everything that the partition holds has been handed over. False while a transaction is open behind the
-    /// last record that may be read: that would look like silence.
-    fn is_at_end(&mut self, partition: i32) -> bool;
+    /// Which of these partitions, read up to the positions given, hold nothing more, and where they end: behind the markers
+    /// of transactions that follow the last record. What the client fetched last does not say so, for it may be old; a
+    /// broker is asked, and this names none until the answer is there, so it has to be called again and again. Records of
+    /// a transaction that is open, which may not be read yet, are something more: that would look like silence.
+    fn silent(&mut self, read: &[Position]) -> Vec<Position>;
 }
 
 /// A source partition and the offset at which reading goes on.

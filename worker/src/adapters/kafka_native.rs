@@ -13,12 +13,14 @@
 
 #![allow(unsafe_code, reason = "the one adapter that calls the native client; each block says why it is sound")]
 
+mod arguments;
 mod failure;
+mod silence;
 
 use std::ffi::{CStr, CString, c_void};
 use std::ptr;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::bindings as sys;
 use rdkafka::client::{Client, ClientContext, DefaultClientContext};
@@ -27,17 +29,22 @@ use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaMessage, RDKafkaRespErr};
 use rdkafka::{ClientConfig, TopicPartitionList};
 
-use crate::ports::{RawEvent, RecordTime, Source, Taken};
+use crate::ports::{Position, RawEvent, RecordTime, Source, Taken};
 
+pub use self::arguments::{Header, MOST_HEADERS};
 pub use self::failure::TransactionFailure;
 
+const NO_ERROR: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
 /// Records handed over by one native call; also the size of the pointer buffer of a lane.
 const BATCH: usize = 4096;
 
 /// A native queue to which partitions of one consumer are forwarded.
 pub struct LaneQueue {
+    // Before the handle, which may be the last to keep the client.
+    asked: Option<Question>,
+    ask_at: Instant,
     inner: Arc<QueueHandle>,
-    topic: CString,
+    topic: String,
     buffer: Vec<*mut RDKafkaMessage>,
 }
 
@@ -46,23 +53,25 @@ pub struct LaneQueue {
 pub struct LaneTarget(Weak<QueueHandle>);
 
 struct QueueHandle {
-    queue: *mut sys::rd_kafka_queue_t,
-    client: *mut sys::rd_kafka_t,
+    queue: Queue,
     // Dropped after the queue is destroyed: a client with a live queue would hang in its own drop.
     _keep: Arc<dyn std::any::Any + Send + Sync>,
 }
 
-// SAFETY: librdkafka's queues are thread-safe; the handle has no other state.
-unsafe impl Send for QueueHandle {}
+/// A native queue and its client, which whoever has the queue keeps alive.
+struct Queue(*mut sys::rd_kafka_queue_t, *mut sys::rd_kafka_t);
+
+// SAFETY: librdkafka's queues and clients are thread-safe; there is no other state.
+unsafe impl Send for Queue {}
 // SAFETY: as above.
-unsafe impl Sync for QueueHandle {}
+unsafe impl Sync for Queue {}
 // SAFETY: the buffer holds pointers only inside `take`, never between calls.
 unsafe impl Send for LaneQueue {}
 
-impl Drop for QueueHandle {
+impl Drop for Queue {
     fn drop(&mut self) {
-        // SAFETY: created by `rd_kafka_queue_new`, destroyed once, while the client is still alive.
-        unsafe { sys::rd_kafka_queue_destroy(self.queue) }
+        // SAFETY: ours, destroyed once, while the client is alive.
+        unsafe { sys::rd_kafka_queue_destroy(self.0) }
     }
 }
 
@@ -75,10 +84,16 @@ impl LaneQueue {
     pub fn new<C: ConsumerContext + Send + Sync + 'static>(consumer: &Arc<BaseConsumer<C>>, topic: &str) -> Self {
         let client = consumer.client().native_ptr();
         // SAFETY: the client pointer is valid as long as the consumer, which the handle keeps alive.
-        let queue = unsafe { sys::rd_kafka_queue_new(client) };
-        let inner = Arc::new(QueueHandle { queue, client, _keep: Arc::<BaseConsumer<C>>::clone(consumer) });
-        let topic = CString::new(topic).unwrap_or_default();
-        Self { inner, topic, buffer: vec![ptr::null_mut(); BATCH] }
+        let queue = Queue(unsafe { sys::rd_kafka_queue_new(client) }, client);
+        let inner = Arc::new(QueueHandle { queue, _keep: Arc::<BaseConsumer<C>>::clone(consumer) });
+        let buffer = vec![ptr::null_mut(); BATCH];
+        Self { asked: None, ask_at: Instant::now(), inner, topic: topic.to_owned(), buffer }
+    }
+
+    /// Fills in how far partitions were handed over; the client knows nothing of those of which nothing was.
+    fn positions(&self, of: &TopicPartitionList) {
+        // SAFETY: the client is kept alive by the handle; the call writes into the list and sends nothing.
+        unsafe { sys::rd_kafka_position(self.inner.queue.1, of.ptr()) };
     }
 
     /// What the rebalance callback needs.
@@ -97,7 +112,7 @@ impl LaneTarget {
         unsafe {
             let queue = sys::rd_kafka_queue_get_partition(client.native_ptr(), topic.as_ptr(), partition);
             if !queue.is_null() {
-                sys::rd_kafka_queue_forward(queue, lane.queue);
+                sys::rd_kafka_queue_forward(queue, lane.queue.0);
                 sys::rd_kafka_queue_destroy(queue);
             }
         }
@@ -107,11 +122,48 @@ impl LaneTarget {
 /// Wakes the connections to the leaders of partitions, whose offsets here are to be `Offset::End`, by a question that nobody
 /// waits for: one over which nothing else is fetched sees a resumed partition up to a second later.
 pub fn wake_leaders<C: ClientContext>(client: &Client<C>, partitions: &TopicPartitionList) {
-    // SAFETY: the client is alive; the call copies the list; the queue is ours, and what comes after its end is dropped.
-    unsafe {
-        let nowhere = sys::rd_kafka_queue_new(client.native_ptr());
-        sys::rd_kafka_ListOffsets(client.native_ptr(), partitions.ptr(), ptr::null(), nowhere);
-        sys::rd_kafka_queue_destroy(nowhere);
+    drop(Question::ask(client.native_ptr(), partitions));
+}
+
+/// A question for the ends of partitions, those of open transactions included.
+struct Question {
+    answers: Queue,
+    asked: Instant,
+}
+
+impl Question {
+    /// Asks the leaders, and does not wait. The offsets are to be `Offset::End`.
+    fn ask(client: *mut sys::rd_kafka_t, partitions: &TopicPartitionList) -> Self {
+        // SAFETY: callers have the client alive, and an answer that comes too late is dropped.
+        let answers = Queue(unsafe { sys::rd_kafka_queue_new(client) }, client);
+        // SAFETY: as above; the call copies the list.
+        unsafe { sys::rd_kafka_ListOffsets(client, partitions.ptr(), ptr::null(), answers.0) };
+        Self { answers, asked: Instant::now() }
+    }
+
+    /// The ends, if the answer is there; partitions whose leader has none are left out.
+    fn answer(&self) -> Option<Vec<Position>> {
+        // SAFETY: the queue is alive. The event is ours until it is destroyed; what it holds lives as long as it does, and
+        // the number of results is written before they are read.
+        unsafe {
+            let event = sys::rd_kafka_queue_poll(self.answers.0, 0);
+            if event.is_null() {
+                return None;
+            }
+            let (mut ends, mut count) = (Vec::new(), 0);
+            let result = sys::rd_kafka_event_ListOffsets_result(event);
+            if !result.is_null() {
+                let infos = sys::rd_kafka_ListOffsets_result_infos(result, &raw mut count);
+                for at in 0..count {
+                    let end = &*sys::rd_kafka_ListOffsetsResultInfo_topic_partition(*infos.add(at));
+                    if end.err == NO_ERROR && end.offset >= 0 {
+                        ends.push(Position { partition: end.partition, next_offset: end.offset });
+                    }
+                }
+            }
+            sys::rd_kafka_event_destroy(event);
+            Some(ends)
+        }
     }
 }
 
@@ -130,7 +182,7 @@ impl Message {
         // SAFETY: the message is alive until `self` is dropped; its buffers live as long as it does.
         let message = unsafe { &*self.0 };
         match message.err {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => each(Taken::Record(RawEvent {
+            NO_ERROR => each(Taken::Record(RawEvent {
                 partition: message.partition,
                 offset: message.offset,
                 timestamp: self.time(),
@@ -171,12 +223,9 @@ impl Message {
         let mut size = 0;
         // SAFETY: the message is alive; headers and their values live as long as it does.
         unsafe {
-            let found = sys::rd_kafka_message_headers(self.0, &raw mut headers);
-            if found != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
-                return None;
-            }
-            let found = sys::rd_kafka_header_get_last(headers, name.as_ptr(), &raw mut value, &raw mut size);
-            if found != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+            if sys::rd_kafka_message_headers(self.0, &raw mut headers) != NO_ERROR
+                || sys::rd_kafka_header_get_last(headers, name.as_ptr(), &raw mut value, &raw mut size) != NO_ERROR
+            {
                 return None;
             }
         }
@@ -194,7 +243,7 @@ fn slice<'a>(start: *mut c_void, length: usize) -> Option<&'a [u8]> {
 
 impl Source for LaneQueue {
     fn take(&mut self, wait: Duration, each: &mut dyn FnMut(Taken<'_>)) -> usize {
-        let queue = self.inner.queue;
+        let queue = self.inner.queue.0;
         let millis = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         // The call waits until the array is full or the time is out: one first, then what is there.
         // SAFETY: the buffer has room for `BATCH` pointers; the queue is alive.
@@ -212,22 +261,8 @@ impl Source for LaneQueue {
         taken
     }
 
-    fn is_at_end(&mut self, partition: i32) -> bool {
-        let (mut low, mut high) = (-1, -1);
-        // SAFETY: the client is kept alive by the handle; the list is ours and destroyed once; the numbers are written
-        // before the call returns. Both calls read the client's memory and send nothing.
-        let position = unsafe {
-            let list = sys::rd_kafka_topic_partition_list_new(1);
-            let element = sys::rd_kafka_topic_partition_list_add(list, self.topic.as_ptr(), partition);
-            sys::rd_kafka_position(self.inner.client, list);
-            let position = (*element).offset;
-            sys::rd_kafka_topic_partition_list_destroy(list);
-            let topic = self.topic.as_ptr();
-            sys::rd_kafka_get_watermark_offsets(self.inner.client, topic, partition, &raw mut low, &raw mut high);
-            position
-        };
-        // The position counts the markers of transactions; the high watermark those that are still open, too.
-        high >= 0 && position >= high
+    fn silent(&mut self, read: &[Position]) -> Vec<Position> {
+        self.silent_now(read, Instant::now())
     }
 }
 
@@ -332,7 +367,7 @@ pub fn commit<C: ProducerContext>(producer: &BaseProducer<C>, timeout: Duration)
 pub fn flush<C: ProducerContext>(producer: &BaseProducer<C>, timeout: Duration) -> bool {
     // SAFETY: the producer is alive.
     let answer = unsafe { sys::rd_kafka_flush(producer.client().native_ptr(), millis(timeout)) };
-    answer == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR
+    answer == NO_ERROR
 }
 
 fn millis(timeout: Duration) -> i32 {
@@ -370,18 +405,6 @@ impl TopicHandle {
     }
 }
 
-/// One header of a record.
-#[derive(Clone, Copy)]
-pub struct Header<'a> {
-    /// Its name.
-    pub name: &'a CStr,
-    /// Its value.
-    pub value: &'a [u8],
-}
-
-/// Most headers of a record: those of a dead letter, and one to spare.
-pub const MOST_HEADERS: usize = 10;
-
 /// Queues a record; its bytes are copied.
 ///
 /// # Errors
@@ -394,29 +417,7 @@ pub fn produce<C: ProducerContext>(
     value: Option<&[u8]>,
     headers: &[Header<'_>],
 ) -> Result<(), RDKafkaErrorCode> {
-    use sys::rd_kafka_vtype_t as kind;
-    type Argument = sys::rd_kafka_vu_t;
-    type Content = sys::rd_kafka_vu_s__bindgen_ty_1;
-    let bytes = |bytes: Option<&[u8]>| {
-        let (start, size) = bytes.map_or((ptr::null_mut(), 0), |b| (b.as_ptr().cast_mut().cast(), b.len()));
-        Content { mem: sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr: start, size } }
-    };
-    let mut arguments =
-        [Argument { vtype: kind::RD_KAFKA_VTYPE_RKT, u: Content { rkt: topic.topic } }; 5 + MOST_HEADERS];
-    arguments[1] = Argument { vtype: kind::RD_KAFKA_VTYPE_PARTITION, u: Content { i32_: partition } };
-    arguments[2] = Argument { vtype: kind::RD_KAFKA_VTYPE_MSGFLAGS, u: Content { i: sys::RD_KAFKA_MSG_F_COPY } };
-    arguments[3] = Argument { vtype: kind::RD_KAFKA_VTYPE_KEY, u: bytes(key) };
-    arguments[4] = Argument { vtype: kind::RD_KAFKA_VTYPE_VALUE, u: bytes(value) };
-    let mut count = 5;
-    for header in headers.iter().take(MOST_HEADERS) {
-        let content = sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_2 {
-            name: header.name.as_ptr(),
-            val: header.value.as_ptr().cast(),
-            size: header.value.len() as isize,
-        };
-        arguments[count] = Argument { vtype: kind::RD_KAFKA_VTYPE_HEADER, u: Content { header: content } };
-        count += 1;
-    }
+    let (arguments, count) = arguments::arguments(topic.topic, partition, key, value, headers);
     // SAFETY: all pointers are alive during the call, which copies payload, key and headers.
     let answer = unsafe { sys::rd_kafka_produceva(producer.client().native_ptr(), arguments.as_ptr(), count) };
     failure(answer).map_err(|failure| failure.code)
@@ -431,7 +432,7 @@ pub fn cached_watermarks<C: ClientContext>(client: &Client<C>, topic: &str, part
     let answer = unsafe {
         sys::rd_kafka_get_watermark_offsets(client.native_ptr(), topic.as_ptr(), partition, &raw mut low, &raw mut high)
     };
-    (answer == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some((low, high))
+    (answer == NO_ERROR && high >= 0).then_some((low, high))
 }
 
 /// librdkafka's mock cluster: one broker inside this process.
@@ -484,9 +485,7 @@ impl MockBroker {
         // SAFETY: the cluster is alive.
         let answer = unsafe { sys::rd_kafka_mock_topic_create(self.cluster, name.as_ptr(), partitions, 1) };
         match answer {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR | RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS => {
-                Ok(())
-            }
+            NO_ERROR | RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS => Ok(()),
             error => Err(RDKafkaErrorCode::from(error).to_string()),
         }
     }

@@ -5,6 +5,7 @@ mod forget;
 mod introduce;
 mod overlap;
 mod rig;
+mod silence;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

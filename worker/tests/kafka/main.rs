@@ -25,6 +25,7 @@ mod reset;
 mod rights;
 mod source_topic;
 mod start;
+mod silence;
 mod state_topic;
 mod trips;
 

@@ -48,6 +48,8 @@ pub(super) struct Attempt {
 pub(super) struct Script {
     pub(super) batches: VecDeque<Vec<(i32, i64)>>,
     folded: usize,
+    /// Where partitions end.
+    pub(super) ends: Vec<Position>,
     /// Answers to come; a commit without one waits for it.
     pub(super) answers: VecDeque<Answer>,
     /// A commit that waits does not ask whether it is cancelled, as in its very last call.
@@ -106,8 +108,9 @@ impl Source for ScriptedSource {
         batch.len()
     }
 
-    fn is_at_end(&mut self, _: i32) -> bool {
-        false
+    fn silent(&mut self, read: &[Position]) -> Vec<Position> {
+        let ends = &self.0.script().ends;
+        read.iter().copied().filter(|at| ends.contains(at)).collect()
     }
 }
 
@@ -287,8 +290,17 @@ impl Rig {
 
     /// Gives the lane a shard, and waits until it has it.
     pub(super) fn adopt(&self, partition: i32, epoch: u64, offset: i64) {
+        self.adopt_shard(partition, epoch, shard(partition, offset));
+    }
+
+    /// The same for a shard whose state is kept.
+    pub(super) fn adopt_kept(&self, partition: i32, epoch: u64, offset: i64) {
+        self.adopt_shard(partition, epoch, Box::new(shard(partition, offset).keeping_state()));
+    }
+
+    fn adopt_shard(&self, partition: i32, epoch: u64, shard: Box<Shard>) {
         let (taken, adopted) = channel();
-        assert!(self.ownership.post(0, Mail::Adopt { partition, epoch, shard: shard(partition, offset), taken }));
+        assert!(self.ownership.post(0, Mail::Adopt { partition, epoch, shard, taken }));
         assert_eq!(adopted.recv_timeout(PATIENCE), Ok(partition));
     }
 

@@ -1,0 +1,114 @@
+//! A source in which nothing happens any more: time goes on all the same, and what was known stays known.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use faultline_crds::WorkerConfig;
+use faultline_worker::{ClockKind, Options, Worker};
+use rdkafka::ClientConfig;
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use serde_json::{Value, json};
+
+use crate::broker::{create_topic, shared};
+use crate::history::History;
+use crate::pipeline::{self, Names};
+use crate::stream::{now_ms, send};
+use crate::verify::read_all;
+use crate::wait_until;
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// Time stands still between records …
+const STILL: ClockKind = ClockKind::Records { speed: 0.0 };
+/// … or quiet period and expiry pass within seconds.
+const FAST: ClockKind = ClockKind::Records { speed: 600.0 };
+
+/// A source that has fallen silent after some payments of one user, all of them anomalies.
+struct Silent {
+    names: Names,
+    config: Arc<WorkerConfig>,
+}
+
+impl Silent {
+    const PAYMENTS: u64 = 10;
+
+    /// A worker has read them, and has been stopped before any time could pass.
+    fn behind(test: &str) -> Self {
+        let names = Names::new(test);
+        create_topic(&shared(), &names.input(), 1);
+        let incident = json!({
+            "severities": { "warning": { "oneIn": 1000 } },
+            "incident": { "quietPeriod": "10m" },
+        });
+        let changes = [("/spec/decision", incident), ("/spec/source/keyExpiry", json!("1h"))];
+        let silent = Self { config: pipeline::config(&names, &changes), names };
+        let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", shared()).create().unwrap();
+        for id in 0..Self::PAYMENTS {
+            let value = silent.payment(id).to_string();
+            let topic = silent.names.input();
+            send(&producer, BaseRecord::to(&topic).partition(0).key("u1").payload(value.as_bytes()));
+        }
+        producer.flush(LIMIT).unwrap();
+        let worker = silent.start(STILL);
+        crate::records(&worker, Self::PAYMENTS);
+        worker.stop().unwrap();
+        assert_eq!(silent.alerts(), ["opened"]);
+        silent
+    }
+
+    fn payment(&self, id: u64) -> Value {
+        json!({
+            "eventId": id, "timestamp": now_ms() - 60_000 + id as i64, "userId": "u1", "amount": 1000, "status": "ok",
+            "merchant": { "id": "m" },
+        })
+    }
+
+    fn start(&self, clock: ClockKind) -> Worker {
+        let options = Options { brokers: Some(shared()), lanes: Some(1), clock, ..Options::default() };
+        faultline_worker::start(Arc::clone(&self.config), options).unwrap()
+    }
+
+    /// The states of the incident that were told.
+    fn alerts(&self) -> Vec<String> {
+        let mut states = Vec::new();
+        read_all(&shared(), &self.names.alerts(), |message| {
+            let alert: Value = serde_json::from_slice(message.payload().unwrap()).unwrap();
+            states.push(alert["state"].as_str().unwrap().to_owned());
+        });
+        states
+    }
+
+    /// Waits until the incident is closed and the key has expired.
+    #[track_caller]
+    fn ends(&self, worker: &Worker) {
+        let is_over = || worker.status().partitions.first().is_some_and(|partition| partition.keys == 0);
+        wait_until("the key expires", LIMIT, is_over, || format!("{:?}", worker.status()));
+        assert_eq!(self.alerts(), ["opened", "closed"]);
+    }
+}
+
+#[test]
+fn incidents_and_keys_end_in_silence_after_a_restart() {
+    let silent = Silent::behind("silence-restart");
+    let worker = silent.start(FAST);
+    silent.ends(&worker);
+    worker.stop().unwrap();
+}
+
+#[test]
+fn a_transaction_that_is_open_upstream_is_no_silence_after_a_restart() {
+    let silent = Silent::behind("silence-open");
+    let history = History { brokers: shared(), identity: silent.names.identity.clone() };
+    let upstream = history.writer("upstream");
+    upstream.begin().event("aborted").leave();
+    let worker = silent.start(FAST);
+    let is_read = || worker.status().available && !worker.status().partitions.is_empty();
+    wait_until("it is read", LIMIT, is_read, || format!("{:?}", worker.status()));
+    // Half an hour of the shard's time.
+    let began = Instant::now();
+    wait_until("time passes", LIMIT, || began.elapsed() > Duration::from_secs(3), String::new);
+    assert_eq!(silent.alerts(), ["opened"]);
+    upstream.abort();
+    silent.ends(&worker);
+    worker.stop().unwrap();
+}
