@@ -46,8 +46,11 @@ const LAST_RETRY: Duration = Duration::from_secs(300);
 
 /// Most bytes of images of one shard in one tick.
 const MOST_IMAGE_BYTES: usize = 2 << 20;
-/// A source whose first offset comes so near to what a replay needs is about to lose it.
+/// A source whose first offset comes so near to what a replay needs is about to lose it …
 const NEARLY_LOST: i64 = 10_000;
+/// … and in time it loses everything before the last record. Images that the next records do not ask for are written when none have
+/// come for so long: no retention is that short, and a source that delivers every half minute does not pay for it.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// Adds what has changed in a shard to the outputs.
 pub(crate) type Keep = fn(&mut Shard, &mut Keeper, Pace, &mut Outputs) -> Backlog;
@@ -93,6 +96,10 @@ pub(crate) struct Held {
     pub(crate) committed: i64,
     /// What a restart would have to replay.
     backlog: Backlog,
+    /// When records came last …
+    moved: Instant,
+    /// … and whether that is long ago.
+    is_quiet: bool,
     /// Why it stands still, if it does.
     pub(crate) stall: Option<Stall>,
     /// It stood still and is being tried again.
@@ -197,6 +204,8 @@ impl<S: Source, F> Lane<S, F> {
             clock: (self.new_clock)(),
             second: 0,
             backlog: Backlog { replay, ..Backlog::default() },
+            moved: Instant::now(),
+            is_quiet: false,
             stall: None,
             recovering: false,
             backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
@@ -272,13 +281,15 @@ impl<S: Source, F> Lane<S, F> {
     fn write_state(&mut self, keep: Keep, all: bool) {
         // Shards of a lane are replayed one after the other.
         let replay = self.fold_rate.per_second() * self.most_recovery_seconds() / self.shards.len().max(1) as f64;
-        for (partition, held) in &mut self.shards {
+        // As with what silence does: nothing but images need not hold up records that arrive meanwhile.
+        let is_free = self.records > 0 || !self.commits.is_busy();
+        for held in self.shards.values_mut() {
             let changed = held.is_in(&self.outputs) || held.shard.has_to_tell();
             if !changed && !held.shard.is_dirty() {
                 continue;
             }
-            let hurry = all || held.is_nearly_lost(self.board.first_offset(*partition));
-            if changed || hurry {
+            let hurry = all || held.is_quiet || held.is_nearly_lost(&self.board);
+            if changed || (hurry && is_free) {
                 let folded = (held.shard.next_offset() - held.committed).max(0) as u64;
                 let pace = Pace { replay, folded, most_bytes: MOST_IMAGE_BYTES, hurry };
                 held.backlog = keep(&mut held.shard, &mut self.keeper, pace, &mut self.outputs);
@@ -290,6 +301,7 @@ impl<S: Source, F> Lane<S, F> {
     pub(crate) fn begin_tick(&mut self, now: Instant) {
         for (partition, held) in &mut self.shards {
             held.begin_tick();
+            held.is_quiet = now.saturating_duration_since(held.moved) >= QUIET;
             // Where it goes on is known when the tick in flight is settled.
             if self.commits.holds(*partition) {
                 continue;
@@ -349,12 +361,15 @@ impl<S: Source, F> Lane<S, F> {
 
     /// What the open tick holds: shards that moved, forgot, or wrote something without moving.
     fn shares(&mut self) -> Vec<Share> {
-        let (outputs, fold_rate) = (&self.outputs, &self.fold_rate);
+        let (outputs, fold_rate, now) = (&self.outputs, &self.fold_rate, Instant::now());
         self.shards
             .iter_mut()
             .filter(|(_, held)| held.is_in(outputs))
             .map(|(partition, held)| {
                 let start = held.committed;
+                if held.has_moved() {
+                    held.moved = now;
+                }
                 held.committed = held.shard.next_offset();
                 held.opening.iter_mut().for_each(|opening| opening.handed_over = true);
                 Share {
@@ -409,9 +424,10 @@ impl Held {
     }
 
     /// Whether the source is about to lose what a replay would need.
-    fn is_nearly_lost(&self, first_offset: Option<i64>) -> bool {
+    fn is_nearly_lost(&self, board: &Board) -> bool {
         let low = self.committed - self.backlog.replay as i64;
-        first_offset.is_some_and(|first| self.backlog.replay > 0 && first + NEARLY_LOST > low && first > 0)
+        let is_near = |first: i64| first > 0 && first + NEARLY_LOST > low;
+        self.backlog.replay > 0 && board.first_offset(self.shard.partition()).is_some_and(is_near)
     }
 
     fn begin_tick(&mut self) {

@@ -1,17 +1,20 @@
 //! A source in which nothing happens any more: time goes on all the same, and what was known stays known.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use faultline_crds::WorkerConfig;
 use faultline_worker::{ClockKind, Options, Worker};
-use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
 use crate::broker::{create_topic, shared};
-use crate::history::History;
+use crate::history::{History, wait};
 use crate::pipeline::{self, Names};
 use crate::stream::{now_ms, send};
 use crate::verify::read_all;
@@ -22,6 +25,19 @@ const LIMIT: Duration = Duration::from_secs(60);
 const STILL: ClockKind = ClockKind::Records { speed: 0.0 };
 /// … or quiet period and expiry pass within seconds.
 const FAST: ClockKind = ClockKind::Records { speed: 600.0 };
+
+fn client() -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", shared());
+    client
+}
+
+fn payment(id: u64) -> Value {
+    json!({
+        "eventId": id, "timestamp": now_ms() - 60_000 + id as i64, "userId": "u1", "amount": 1000, "status": "ok",
+        "merchant": { "id": "m" },
+    })
+}
 
 /// A source that has fallen silent after some payments of one user, all of them anomalies.
 struct Silent {
@@ -42,13 +58,7 @@ impl Silent {
         });
         let changes = [("/spec/decision", incident), ("/spec/source/keyExpiry", json!("1h"))];
         let silent = Self { config: pipeline::config(&names, &changes), names };
-        let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", shared()).create().unwrap();
-        for id in 0..Self::PAYMENTS {
-            let value = silent.payment(id).to_string();
-            let topic = silent.names.input();
-            send(&producer, BaseRecord::to(&topic).partition(0).key("u1").payload(value.as_bytes()));
-        }
-        producer.flush(LIMIT).unwrap();
+        silent.pay(0..Self::PAYMENTS);
         let worker = silent.start(STILL);
         crate::records(&worker, Self::PAYMENTS);
         worker.stop().unwrap();
@@ -56,11 +66,23 @@ impl Silent {
         silent
     }
 
-    fn payment(&self, id: u64) -> Value {
-        json!({
-            "eventId": id, "timestamp": now_ms() - 60_000 + id as i64, "userId": "u1", "amount": 1000, "status": "ok",
-            "merchant": { "id": "m" },
-        })
+    fn pay(&self, ids: Range<u64>) {
+        let producer: BaseProducer = client().create().unwrap();
+        for id in ids {
+            let value = payment(id).to_string();
+            let topic = self.names.input();
+            send(&producer, BaseRecord::to(&topic).partition(0).key("u1").payload(value.as_bytes()));
+        }
+        producer.flush(LIMIT).unwrap();
+    }
+
+    /// The source's retention passes.
+    fn delete_before(&self, offset: Offset) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.names.input(), 0, offset).unwrap();
+        let admin: AdminClient<DefaultClientContext> = client().create().unwrap();
+        let answer = wait(admin.delete_records(&list, &AdminOptions::new())).unwrap();
+        answer.elements().iter().for_each(|element| element.error().unwrap());
     }
 
     fn start(&self, clock: ClockKind) -> Worker {
@@ -110,5 +132,18 @@ fn a_transaction_that_is_open_upstream_is_no_silence_after_a_restart() {
     assert_eq!(silent.alerts(), ["opened"]);
     upstream.abort();
     silent.ends(&worker);
+    worker.stop().unwrap();
+}
+
+#[test]
+fn images_are_written_in_silence_before_the_source_loses_what_is_not_in_them() {
+    let silent = Silent::behind("silence-retention");
+    silent.pay(Silent::PAYMENTS..2 * Silent::PAYMENTS);
+    let worker = silent.start(STILL);
+    crate::records(&worker, Silent::PAYMENTS);
+    let replay = || worker.status().partitions.first().map(|partition| partition.replay);
+    assert_eq!(replay(), Some(Silent::PAYMENTS), "nothing asked for an image");
+    silent.delete_before(Offset::Offset(5));
+    wait_until("images", LIMIT, || replay() == Some(0), || format!("{:?}", worker.status()));
     worker.stop().unwrap();
 }

@@ -1,6 +1,14 @@
 //! A partition that is silent, in a lane that is not.
 
-use super::rig::{Answer, Rig, at};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use super::rig::{Answer, Rig, Stage, at, halves, shard};
+use crate::commit::commit;
+use crate::keep::keep;
+use crate::ownership::Mail;
+use crate::pipeline;
 
 #[test]
 fn a_silence_is_told_once_and_beside_a_busy_partition_too() {
@@ -33,4 +41,37 @@ fn a_partition_with_records_in_the_tick_is_not_silent_yet() {
         [1, 2],
         "the silence in a tick of its own, and the image at the stop"
     );
+}
+
+#[test]
+fn images_are_written_when_a_partition_has_been_quiet_for_long_or_stands_still() {
+    for stands_still in [false, true] {
+        let stage = Arc::new(Stage::default());
+        let (mut lane, mut committer) = halves(&stage);
+        let (taken, _adopted) = channel();
+        let shard = Box::new(shard(0, 7).keeping_state());
+        assert!(lane.ownership.post(0, Mail::Adopt { partition: 0, epoch: 1, shard, taken }));
+        lane.attend(Duration::ZERO);
+        stage.script().batches.push_back(vec![(0, 7)]);
+        pipeline::tick(&mut lane);
+        stage.script().answers.push_back(Answer::Done);
+        let tick = committer.fold.take(Duration::ZERO).expect("the lane lives").expect("handed over");
+        commit(&mut committer, tick);
+        lane.attend(Duration::ZERO);
+        if stands_still {
+            let board = Arc::clone(&lane.board);
+            lane.shards.get_mut(&0).expect("adopted").lost_position("SourceRetentionPassed", "as told", &board);
+        }
+        let mut is_dirty_at = |at: Instant| {
+            lane.begin_tick(at);
+            lane.keep(keep);
+            let is_written = !lane.outputs.is_empty();
+            lane.hand_over();
+            let is_dirty = lane.shards.get_mut(&0).expect("adopted").shard.is_dirty();
+            assert_ne!(is_dirty, is_written);
+            is_dirty
+        };
+        assert!(is_dirty_at(Instant::now() + Duration::from_secs(50)));
+        assert!(!is_dirty_at(Instant::now() + Duration::from_secs(70)));
+    }
 }
