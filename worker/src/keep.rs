@@ -245,6 +245,7 @@ fn bury(shard: &mut Shard, low: i64, page: &mut Page<'_>) {
 fn marker(shard: &mut Shard, keeper: &Keeper, mut low_water: crate::state::LowWater) -> Marker {
     shard.journal.sequence += 1;
     shard.journal.idle_since = shard.time.idle_since();
+    shard.journal.read_to = shard.read_to;
     if is_broken(Promise::WatermarkAtLow) {
         low_water.greatest_ms = shard.time.greatest_ms();
     }
@@ -264,5 +265,6 @@ fn marker(shard: &mut Shard, keeper: &Keeper, mut low_water: crate::state::LowWa
         clock: shard.journal.clock.iter().copied().collect(),
         configurations: shard.journal.configurations.clone(),
         trips: shard.trips.image(),
+        read_to: shard.read_to,
     }
 }

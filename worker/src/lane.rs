@@ -239,9 +239,10 @@ impl<S: Source, F> Lane<S, F> {
         // The clock was sampled before the records of this tick.
         let is_still = |held: &&Held| held.stall.is_none() && held.opening.is_none() && !held.has_moved();
         let read: Vec<Position> = self.shards.values().filter(is_still).map(Held::position).collect();
-        for Position { partition, .. } in self.source.silent(&read) {
-            if let Some(held) = self.shards.get_mut(&partition) {
+        for end in self.source.silent(&read) {
+            if let Some(held) = self.shards.get_mut(&end.partition) {
                 held.shard.at_end(held.second);
+                held.shard.has_read_to(end.next_offset);
                 turn(&mut held.shard, &mut self.scratch, &mut self.outputs);
             }
         }
@@ -266,11 +267,16 @@ impl<S: Source, F> Lane<S, F> {
         self.write_state(keep, false);
     }
 
-    /// Writes every image that is not whole, tick by tick, so that the next owner replays nothing.
+    /// Writes every image that is not whole, tick by tick, so that the next owner replays nothing, and how far was read.
     pub(crate) fn write_all_images(&mut self, keep: Keep) {
+        for (partition, held) in self.shards.iter_mut().filter(|(_, held)| held.stall.is_none()) {
+            if let Some(offset) = self.source.handed_over(*partition) {
+                held.shard.has_read_to(offset);
+            }
+        }
         while !self.ownership.is_over() {
             self.settle();
-            if self.shards.values_mut().all(|held| !held.shard.is_dirty()) {
+            if self.shards.values_mut().all(|held| !held.shard.is_dirty() && !held.shard.has_to_tell()) {
                 return;
             }
             self.write_state(keep, true);

@@ -73,6 +73,10 @@ pub trait Source {
     /// broker is asked, and this names none until the answer is there, so it has to be called again and again. Records of
     /// a transaction that is open, which may not be read yet, are something more: that would look like silence.
     fn silent(&mut self, read: &[Position]) -> Vec<Position>;
+
+    /// Up to where everything that a partition holds has been handed over, markers of transactions included, which follow the
+    /// last record; `None` before anything was.
+    fn handed_over(&mut self, partition: i32) -> Option<i64>;
 }
 
 /// A source partition and the offset at which reading goes on.

@@ -253,7 +253,7 @@ impl Recovery {
             }
             return Err(RestoreError::SourceRecreated { start: range.start, end: range.end, next });
         }
-        if low < range.start {
+        if marker.reads_from() < range.start {
             if self.disagreement == Disagreement::ResetState {
                 return self.reset(past, partition, &found, next.max(range.start), cancelled);
             }
@@ -279,6 +279,8 @@ impl Recovery {
         let mut recovered = self.replay(past, partition, found, marker, cancelled, progress)?;
         // The marker counted: the group gets its offset before anything is read, also where no record comes for long.
         recovered.shard.journal.introduces |= committed != Some(next);
+        // The markers of transactions that follow the last record may be gone.
+        recovered.shard.go_on_at(range.start);
         Ok(recovered)
     }
 

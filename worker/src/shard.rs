@@ -55,6 +55,8 @@ pub struct Shard {
     /// Partitions of the source when the shard began, once that is known.
     pub(crate) start_partitions: Option<u32>,
     next_offset: i64,
+    /// The source holds no record from the next offset up to here, as far as known.
+    pub(crate) read_to: Option<i64>,
     records: u64,
     clock_second: i64,
     trusts_record_times: bool,
@@ -81,6 +83,7 @@ impl Shard {
             start_offset,
             start_partitions: None,
             next_offset: start_offset,
+            read_to: None,
             records: 0,
             clock_second: 0,
             trusts_record_times: false,
@@ -138,6 +141,17 @@ impl Shard {
         self.time.idle(clock_second);
     }
 
+    /// The source holds no record between the shard's position and an offset: only markers of transactions, and what was
+    /// aborted.
+    pub(crate) fn has_read_to(&mut self, offset: i64) {
+        self.read_to = Some(offset.max(self.next_offset));
+    }
+
+    /// The source begins at an offset, and holds no record between the shard's position and there that could still be read.
+    pub(crate) fn go_on_at(&mut self, offset: i64) {
+        self.next_offset = self.next_offset.max(offset);
+    }
+
     /// Greatest event time accepted.
     #[must_use]
     pub fn greatest_timestamp_ms(&self) -> Option<i64> {
@@ -193,10 +207,11 @@ impl Shard {
     }
 
     /// Whether the state topic has to be told something though no record came: owner and configuration before anything
-    /// else, keys that were dropped, since when the partition has been silent.
+    /// else, keys that were dropped, since when the partition has been silent, where it ends.
     #[must_use]
     pub fn has_to_tell(&self) -> bool {
-        let is_silence_told = self.journal.idle_since == self.time.idle_since();
+        let told = (self.journal.idle_since, self.journal.read_to);
+        let is_silence_told = told == (self.time.idle_since(), self.read_to);
         self.introduces() || !self.journal.dropped.is_empty() || (self.journal.is_on() && !is_silence_told)
     }
 
@@ -214,6 +229,7 @@ impl Shard {
     /// A record has ended in its outcome. New versions of shared state take force here, between two records.
     pub(crate) fn consumed(&mut self, offset: i64) {
         self.next_offset = offset + 1;
+        self.read_to = None;
         self.records += 1;
         self.time.record();
         if version_due(self.records) {

@@ -90,12 +90,6 @@ impl LaneQueue {
         Self { asked: None, ask_at: Instant::now(), inner, topic: topic.to_owned(), buffer }
     }
 
-    /// Fills in how far partitions were handed over; the client knows nothing of those of which nothing was.
-    fn positions(&self, of: &TopicPartitionList) {
-        // SAFETY: the client is kept alive by the handle; the call writes into the list and sends nothing.
-        unsafe { sys::rd_kafka_position(self.inner.queue.1, of.ptr()) };
-    }
-
     /// What the rebalance callback needs.
     #[must_use]
     pub fn target(&self) -> LaneTarget {
@@ -263,6 +257,13 @@ impl Source for LaneQueue {
 
     fn silent(&mut self, read: &[Position]) -> Vec<Position> {
         self.silent_now(read, Instant::now())
+    }
+
+    fn handed_over(&mut self, partition: i32) -> Option<i64> {
+        let list = self.list([partition]);
+        // SAFETY: the client is kept alive by the handle; the call writes into the list and sends nothing.
+        unsafe { sys::rd_kafka_position(self.inner.queue.1, list.ptr()) };
+        list.elements().first()?.offset().to_raw().filter(|offset| *offset >= 0)
     }
 }
 

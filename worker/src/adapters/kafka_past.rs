@@ -271,6 +271,7 @@ mod tests {
                 clock: Vec::new(),
                 configurations: Vec::new(),
                 trips: Vec::new(),
+                read_to: None,
             };
             let mut w = Writer::new();
             marker.write(&mut w);

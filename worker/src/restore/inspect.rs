@@ -103,7 +103,7 @@ impl PartitionView {
     /// Whether the source has lost what a recovery has to read.
     #[must_use]
     pub fn source_is_gone(&self) -> bool {
-        self.marker.as_ref().is_some_and(|marker| marker.low_water.offset < self.source.start)
+        self.marker.as_ref().is_some_and(|marker| marker.reads_from() < self.source.start)
     }
 
     /// Whether the source ends before the state does.

@@ -40,6 +40,8 @@ pub(crate) struct Journal {
     pub(crate) sequence: u64,
     /// Since when the partition has been silent, as the last marker says.
     pub(crate) idle_since: Option<i64>,
+    /// How far the source was read, as the last marker says.
+    pub(crate) read_to: Option<i64>,
     /// Owner and configuration have to be written.
     pub(crate) introduces: bool,
     /// Images owed to the budget, fractions included.

@@ -111,6 +111,8 @@ impl Shard {
         self.journal.end_replay();
         self.journal.sequence = marker.sequence;
         self.journal.idle_since = marker.idle_since;
+        self.read_to = marker.read_to;
+        self.journal.read_to = marker.read_to;
         self.journal.clock = marker.clock.iter().copied().collect();
         self.journal.configurations.clone_from(&marker.configurations);
         self.journal.introduces = false;
@@ -157,6 +159,7 @@ impl Shard {
         }
         next.next_offset = self.next_offset;
         next.records = self.records;
+        next.read_to = self.read_to;
         next.start_partitions = self.start_partitions;
         next.clock_second = self.clock_second;
         next.trusts_record_times = self.trusts_record_times;

@@ -46,9 +46,11 @@ struct Kind {
     formats: fn(&Records) -> Vec<u64>,
 }
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     // Of the marker, of the window of the trips in it.
     Kind { name: "marker", old: &[], records: marker, formats: formats_of_marker },
+    // The same where the end of the source is known: one number more, which older versions leave unread.
+    Kind { name: "marker-at-end", old: &[], records: marker_at_end, formats: formats_of_marker },
     Kind { name: "ids", old: &[], records: ids, formats: own_format },
     Kind { name: "decision", old: &[], records: decision, formats: own_format },
     // Owner and configuration.
@@ -108,6 +110,14 @@ fn one(key: RecordKey<'_>, write: impl FnOnce(&mut Writer)) -> (Vec<u8>, Vec<u8>
 }
 
 fn marker() -> Records {
+    marker_of(None)
+}
+
+fn marker_at_end() -> Records {
+    marker_of(Some(1_000_002))
+}
+
+fn marker_of(read_to: Option<i64>) -> Records {
     let mut trips = Trips::new(&config());
     for offset in 0..1_007 {
         let sighting = Sighting {
@@ -138,6 +148,7 @@ fn marker() -> Records {
         ],
         configurations: vec![(17, Fingerprint::of("one")), (950_000, Fingerprint::of("two"))],
         trips: trips.image(),
+        read_to,
     };
     Records::from([one(RecordKey::Marker, |w| marker.write(w))])
 }

@@ -38,6 +38,9 @@ pub struct Marker {
     pub configurations: Vec<(i64, Fingerprint)>,
     /// The last records as the trips see them.
     pub trips: Vec<u8>,
+    /// The source holds no record from C up to this offset: only markers of transactions, and what was aborted. Written if it
+    /// is known, by versions that know of it.
+    pub read_to: Option<i64>,
 }
 
 /// L: every effect of records below it is in the images.
@@ -91,6 +94,16 @@ impl Marker {
             w.fingerprint(*of);
         }
         w.bytes(&self.trips);
+        if let Some(read_to) = self.read_to {
+            w.signed(read_to);
+        }
+    }
+
+    /// Where a recovery begins to read the source: what lies before it may be gone.
+    #[must_use]
+    pub fn reads_from(&self) -> i64 {
+        let low = self.low_water.offset;
+        if low < self.next_offset { low } else { self.read_to.unwrap_or(low).max(low) }
     }
 
     /// Reads one.
@@ -122,6 +135,7 @@ impl Marker {
         let configurations =
             (0..r.count(17)?).map(|_| Ok((r.signed()?, r.fingerprint()?))).collect::<Result<_, ImageError>>()?;
         let trips = r.bytes()?.to_vec();
+        let read_to = if r.is_at_end() { None } else { Some(r.signed()?) };
         Ok(Self {
             sequence,
             transactional_id,
@@ -138,6 +152,7 @@ impl Marker {
             clock,
             configurations,
             trips,
+            read_to,
         })
     }
 }
@@ -164,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_marker_comes_back_as_it_was() {
-        let marker = Marker {
+        let mut marker = Marker {
             sequence: 9,
             transactional_id: "shop.card-payments.0a1b2c3d.1".to_owned(),
             fold_version: 1,
@@ -180,13 +195,48 @@ mod tests {
             clock: vec![ClockTick { offset: 899_990, second: 1_793_498_400 }, ClockTick { offset: 950_000, second: 3 }],
             configurations: vec![(17, Fingerprint::of("one")), (950_000, Fingerprint::of("two"))],
             trips: vec![1, 2, 3],
+            read_to: None,
         };
-        let mut w = Writer::new();
-        marker.write(&mut w);
-        let bytes = w.into_bytes();
+        let written = |marker: &Marker| {
+            let mut w = Writer::new();
+            marker.write(&mut w);
+            w.into_bytes()
+        };
+        let bytes = written(&marker);
         assert_eq!(Marker::read(&bytes).unwrap(), marker);
         for length in 0..bytes.len() {
             assert!(Marker::read(&bytes[..length]).is_err(), "cut at {length}");
         }
+        marker.read_to = Some(1_000_002);
+        let longer = written(&marker);
+        assert_eq!(Marker::read(&longer).unwrap(), marker);
+        assert_eq!(longer[..bytes.len()], bytes, "versions that do not know of it read what they know");
+    }
+
+    #[test]
+    fn a_recovery_needs_what_it_replays_or_what_has_not_been_read() {
+        let mut marker = Marker {
+            sequence: 1,
+            transactional_id: String::new(),
+            fold_version: 1,
+            partitions: 1,
+            start_partitions: 1,
+            next_offset: 50,
+            start_offset: 0,
+            records: 50,
+            greatest_ms: None,
+            horizon_ms: 0,
+            idle_since: None,
+            low_water: LowWater { offset: 50, greatest_ms: None, records: 50 },
+            clock: Vec::new(),
+            configurations: Vec::new(),
+            trips: Vec::new(),
+            read_to: None,
+        };
+        assert_eq!(marker.reads_from(), 50);
+        marker.read_to = Some(53);
+        assert_eq!(marker.reads_from(), 53);
+        marker.low_water.offset = 40;
+        assert_eq!(marker.reads_from(), 40);
     }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use faultline_crds::WorkerConfig;
+use faultline_worker::adapters::kafka_past::state_topic;
+use faultline_worker::state::Marker;
 use faultline_worker::{ClockKind, Options, Worker};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -76,6 +78,30 @@ impl Silent {
         producer.flush(LIMIT).unwrap();
     }
 
+    /// The upstream's transactions each hold one payment.
+    fn pay_in_transactions(&self, ids: Range<u64>) {
+        let id = format!("{}.upstream", self.names.identity);
+        let producer: BaseProducer = client().set("transactional.id", id).create().unwrap();
+        producer.init_transactions(LIMIT).unwrap();
+        for id in ids {
+            producer.begin_transaction().unwrap();
+            let (topic, value) = (self.names.input(), payment(id).to_string());
+            send(&producer, BaseRecord::to(&topic).partition(0).key("u1").payload(value.as_bytes()));
+            producer.commit_transaction(LIMIT).unwrap();
+        }
+    }
+
+    /// The newest marker.
+    fn marker(&self) -> Marker {
+        let mut marker = None;
+        read_all(&shared(), &state_topic(&self.names.identity), |message| {
+            if message.key() == Some(b"m") {
+                marker = message.payload().map(|value| Marker::read(value).unwrap());
+            }
+        });
+        marker.unwrap()
+    }
+
     /// The source's retention passes.
     fn delete_before(&self, offset: Offset) {
         let mut list = TopicPartitionList::new();
@@ -145,5 +171,48 @@ fn images_are_written_in_silence_before_the_source_loses_what_is_not_in_them() {
     assert_eq!(replay(), Some(Silent::PAYMENTS), "nothing asked for an image");
     silent.delete_before(Offset::Offset(5));
     wait_until("images", LIMIT, || replay() == Some(0), || format!("{:?}", worker.status()));
+    worker.stop().unwrap();
+}
+
+#[test]
+fn markers_of_transactions_behind_the_last_record_may_be_gone() {
+    let silent = Silent::behind("silence-markers");
+    silent.pay_in_transactions(Silent::PAYMENTS..Silent::PAYMENTS + 2);
+    let worker = silent.start(STILL);
+    crate::records(&worker, 2);
+    // Each payment is followed by a marker.
+    let end = Some(Silent::PAYMENTS as i64 + 4);
+    wait_until("a silence", LIMIT, || silent.marker().read_to == end, || format!("{:?}", silent.marker()));
+    worker.stop().unwrap();
+    silent.delete_before(Offset::End);
+
+    let worker = silent.start(STILL);
+    silent.pay(0..Silent::PAYMENTS + 3);
+    crate::records(&worker, Silent::PAYMENTS + 3);
+    let tally = worker.stop().unwrap().outcomes;
+    assert_eq!((tally.duplicate, tally.scored), (Silent::PAYMENTS + 2, 1), "what was known is known");
+}
+
+#[test]
+fn a_worker_that_was_stopped_at_once_has_told_how_far_it_read() {
+    let silent = Silent::behind("silence-stopped");
+    let worker = silent.start(STILL);
+    silent.pay_in_transactions(Silent::PAYMENTS..Silent::PAYMENTS + 2);
+    crate::records(&worker, 2);
+    worker.stop().unwrap();
+    silent.delete_before(Offset::End);
+    let worker = silent.start(FAST);
+    silent.ends(&worker);
+    worker.stop().unwrap();
+}
+
+#[test]
+fn records_behind_the_last_one_that_was_read_may_not_be_gone() {
+    let silent = Silent::behind("silence-lost");
+    silent.pay_in_transactions(Silent::PAYMENTS..Silent::PAYMENTS + 1);
+    silent.delete_before(Offset::End);
+    let worker = silent.start(STILL);
+    let message = crate::problem(&worker, "SourceRetentionPassed");
+    assert!(message.contains("10 to 12"), "{message}");
     worker.stop().unwrap();
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::{LaneQueue, Question};
-use crate::ports::Position;
+use crate::ports::{Position, Source};
 
 /// The leaders are asked so often …
 const ASK: Duration = Duration::from_millis(500);
@@ -18,7 +18,7 @@ const FRESH: Duration = Duration::from_secs(1);
 const UNANSWERED: Duration = Duration::from_secs(5);
 
 impl LaneQueue {
-    /// See [`Source::silent`](crate::ports::Source::silent).
+    /// See [`Source::silent`].
     pub(super) fn silent_now(&mut self, read: &[Position], now: Instant) -> Vec<Position> {
         if let Some(question) = &self.asked {
             let (age, answer) = (now.saturating_duration_since(question.asked), question.answer());
@@ -29,7 +29,7 @@ impl LaneQueue {
             return if ends.is_empty() { ends } else { self.at_their_end(read, &ends) };
         }
         if now >= self.ask_at && !read.is_empty() {
-            let mut list = self.list(read);
+            let mut list = self.list(read.iter().map(|at| at.partition));
             if list.set_all_offsets(Offset::End).is_ok() {
                 self.asked = Some(Question::ask(self.inner.queue.1, &list));
                 self.ask_at = now + ASK;
@@ -38,22 +38,20 @@ impl LaneQueue {
         Vec::new()
     }
 
-    /// Those that were read to their end. The client's position counts the markers of transactions, too, but is not known
-    /// before something was handed over.
-    fn at_their_end(&self, read: &[Position], ends: &[Position]) -> Vec<Position> {
-        let list = self.list(read);
-        self.positions(&list);
-        let handed_over = |partition| list.find_partition(&self.topic, partition)?.offset().to_raw();
-        let reached = |at: &Position| Position {
-            next_offset: at.next_offset.max(handed_over(at.partition).unwrap_or(at.next_offset)),
-            ..*at
+    /// Those that were read to their end, by the client's position where it knows one.
+    fn at_their_end(&mut self, read: &[Position], ends: &[Position]) -> Vec<Position> {
+        let mut reached = |at: &Position| {
+            let next_offset = self.handed_over(at.partition).unwrap_or(at.next_offset).max(at.next_offset);
+            Position { next_offset, ..*at }
         };
-        read.iter().map(reached).filter(|reached| ends.contains(reached)).collect()
+        read.iter().map(&mut reached).filter(|reached| ends.contains(reached)).collect()
     }
 
-    fn list(&self, partitions: &[Position]) -> TopicPartitionList {
-        let mut list = TopicPartitionList::with_capacity(partitions.len());
-        partitions.iter().for_each(|at| drop(list.add_partition(&self.topic, at.partition)));
+    pub(super) fn list(&self, partitions: impl IntoIterator<Item = i32>) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(&self.topic, partition);
+        }
         list
     }
 }

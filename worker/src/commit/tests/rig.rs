@@ -50,6 +50,8 @@ pub(super) struct Script {
     folded: usize,
     /// Where partitions end.
     pub(super) ends: Vec<Position>,
+    /// How far the source has handed them over, markers of transactions included.
+    pub(super) handed_over: Vec<Position>,
     /// Answers to come; a commit without one waits for it.
     pub(super) answers: VecDeque<Answer>,
     /// A commit that waits does not ask whether it is cancelled, as in its very last call.
@@ -111,6 +113,10 @@ impl Source for ScriptedSource {
     fn silent(&mut self, read: &[Position]) -> Vec<Position> {
         let ends = &self.0.script().ends;
         read.iter().copied().filter(|at| ends.contains(at)).collect()
+    }
+
+    fn handed_over(&mut self, partition: i32) -> Option<i64> {
+        self.0.script().handed_over.iter().find(|at| at.partition == partition).map(|at| at.next_offset)
     }
 }
 

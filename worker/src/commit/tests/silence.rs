@@ -75,3 +75,14 @@ fn images_are_written_when_a_partition_has_been_quiet_for_long_or_stands_still()
         assert!(!is_dirty_at(Instant::now() + Duration::from_secs(70)));
     }
 }
+
+#[test]
+fn a_clean_stop_tells_how_far_was_read_though_nothing_is_dirty() {
+    let rig = Rig::new([Answer::Done, Answer::Done]);
+    rig.adopt_kept(0, 1, 7);
+    rig.attempts(1);
+    rig.stage.script().handed_over = vec![at(0, 9)];
+    let ended = rig.stop();
+    assert_eq!(ended.sent(), [[at(0, 7)], [at(0, 7)]]);
+    assert_eq!(ended.attempts[1].records, [(0, 7)], "a marker");
+}
