@@ -19,7 +19,7 @@ use crate::faults::{Promise, is_broken, point};
 use crate::outputs::{Output, Outputs, Topic};
 use crate::score::{Learner, Pool};
 use crate::shard::Shard;
-use crate::state::{FOLD_VERSION, Marker, RecordKey, write_decision, write_ids, write_text};
+use crate::state::{FOLD_VERSION, MOST_PART_BYTES, Marker, RecordKey, write_decision, write_ids, write_text};
 use images::{write_dropped, write_oldest};
 
 pub use pace::Pace;
@@ -28,7 +28,7 @@ pub use pace::Pace;
 const MOST_TOMBSTONES: usize = 256;
 
 /// What a worker's shards have in common when they are kept.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Keeper {
     /// The producer that writes them.
     pub transactional_id: String,
@@ -36,6 +36,8 @@ pub struct Keeper {
     pub owner: String,
     /// Partitions of the source.
     pub partitions: u32,
+    /// Longest part of an image.
+    pub most_part_bytes: usize,
     // Buffers.
     w: Writer,
     part: Writer,
@@ -57,7 +59,21 @@ impl Keeper {
     /// For shards that are written by one producer.
     #[must_use]
     pub fn new(transactional_id: &str, owner: &str, partitions: u32) -> Self {
-        Self { transactional_id: transactional_id.to_owned(), owner: owner.to_owned(), partitions, ..Self::default() }
+        Self {
+            transactional_id: transactional_id.to_owned(),
+            owner: owner.to_owned(),
+            partitions,
+            most_part_bytes: MOST_PART_BYTES,
+            w: Writer::new(),
+            part: Writer::new(),
+            image: Writer::new(),
+        }
+    }
+}
+
+impl Default for Keeper {
+    fn default() -> Self {
+        Self::new("", "", 0)
     }
 }
 

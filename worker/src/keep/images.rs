@@ -5,7 +5,7 @@ use faultline_numerics::image::Writer;
 use super::{Keeper, Pace, Page};
 use crate::faults::point;
 use crate::shard::{CLEAN, Dropped, Shard, write_image};
-use crate::state::{Head, MOST_PART_BYTES, RecordKey, write_head};
+use crate::state::{Head, RecordKey, write_head};
 
 /// Keys that were dropped leave an empty image, so that a replay does not bring them back; it goes once L has passed.
 pub(super) fn write_dropped(shard: &mut Shard, w: &mut Writer, page: &mut Page<'_>) {
@@ -38,12 +38,12 @@ fn write_key(shard: &mut Shard, at: usize, keeper: &mut Keeper, page: &mut Page<
     point("image");
     let Shard { config, scoring, keys, journal, .. } = shard;
     let state = keys.at(at);
-    let Keeper { w, part, image, .. } = keeper;
+    let Keeper { most_part_bytes, w, part, image, .. } = keeper;
     image.clear();
     write_image(config, scoring, state, image, part);
     let applied_upto = page.end;
-    let parts = image.len().div_ceil(MOST_PART_BYTES).max(1) as u32;
-    for (number, bytes) in image.as_bytes().chunks(MOST_PART_BYTES).enumerate() {
+    let parts = image.len().div_ceil(*most_part_bytes).max(1) as u32;
+    for (number, bytes) in image.as_bytes().chunks(*most_part_bytes).enumerate() {
         w.clear();
         write_head(Head { applied_upto, parts }, w);
         w.raw(bytes);
