@@ -13,10 +13,11 @@ pub(super) fn write_dropped(shard: &mut Shard, w: &mut Writer, page: &mut Page<'
         w.clear();
         write_head(Head { applied_upto: below, parts: 0 }, w);
         page.write(&RecordKey::Image { key: &key, part: 0 }, w.as_bytes());
-        shard.journal.bury_key(&key, below);
+        // Part 0 goes last: as long as it lies there, whoever reads the topic knows that the others are nothing any more.
         for part in 1..parts {
             shard.journal.bury(below, &RecordKey::Image { key: &key, part });
         }
+        shard.journal.bury_key(&key, below);
     }
 }
 

@@ -127,6 +127,7 @@ impl Found {
                 self.images.remove(key);
             } else if let Some(image) = self.images.get_mut(key) {
                 image.lying.remove(&part);
+                image.parts.get_mut(part as usize).into_iter().for_each(|place| *place = None);
             }
             return Ok(());
         };

@@ -6,20 +6,23 @@
 //!                                   a key skips what its image covers
 //! ```
 
-use std::collections::VecDeque;
+mod switch;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
 use faultline_crds::WorkerConfig;
 use faultline_numerics::hash::Fingerprint;
-use faultline_numerics::image::ImageError;
+use faultline_numerics::image::{ImageError, Writer};
 
 use super::found::{Found, Image};
 use crate::outputs::Outputs;
 use crate::pipeline::{Scratch, replay};
 use crate::ports::RawEvent;
-use crate::shard::{Shard, Trip, read_image};
+use crate::shard::{KeyState, Shard, Trip, read_image, write_image};
 use crate::state::{ClockTick, FOLD_VERSION, Marker, RecordKey, read_decision, read_ids};
+use switch::{carry_over, now, touch};
 
 /// Why a shard cannot be rebuilt from its state topic.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +46,7 @@ pub enum RebuildError {
     #[error("the configuration {0} under which records have to be replayed is not accepted by this version any more")]
     Configuration(Fingerprint),
     /// A version of shared state is not there.
-    #[error("version {offset} of the shared state {of} is not in the state topic")]
+    #[error("version {offset} of the shared state {of} is not in the state topic, or cannot be read")]
     Version {
         /// Whose.
         of: Fingerprint,
@@ -103,8 +106,13 @@ impl Rebuild {
         let replays = marker.low_water.offset < marker.next_offset && !skips;
         let mut switches: VecDeque<(i64, Fingerprint)> = VecDeque::new();
         let mut config = Arc::clone(current);
-        if replays && let Some(((_, first), rest)) = marker.configurations.split_first() {
-            config = configuration(&found, *first, current)?;
+        if !skips && let Some(((_, first), rest)) = marker.configurations.split_first() {
+            match configuration(&found, *first, current) {
+                Ok(first) => config = first,
+                Err(error) if replays => return Err(error),
+                // Nothing was folded since under it: what this configuration finds in the images is all that goes on.
+                Err(_) => {}
+            }
             switches.extend(rest);
         }
         let mut shard = Shard::at_low_water(config, partition, &marker);
@@ -152,6 +160,10 @@ impl Rebuild {
 
     fn load_images(&mut self, images: impl IntoIterator<Item = (Box<str>, Image)>) -> Result<(), RebuildError> {
         let next_switch = self.switches.front().map_or(i64::MAX, |(offset, _)| *offset);
+        let low = self.marker.low_water;
+        let is_first = |(since, _): &(i64, Fingerprint)| *since == low.offset && low.offset > self.marker.start_offset;
+        let switches_at_low = !self.skips && self.marker.configurations.first().is_some_and(is_first);
+        let (mut again, mut part) = (Writer::new(), Writer::new());
         for (key, found) in images {
             let (covered, parts) = (found.head.applied_upto, found.head.parts);
             for part in found.lying.range(parts.max(1)..) {
@@ -167,7 +179,16 @@ impl Rebuild {
             } else {
                 let bytes = found.bytes().ok_or(RebuildError::Part)?;
                 let state = read_image(&self.shard.config, &self.shard.scoring, &key, &bytes);
-                self.shard.take_in(state.map_err(image("the image of a key"))?, covered, parts);
+                let state = state.map_err(image("the image of a key"))?;
+                again.clear();
+                if switches_at_low {
+                    write_image(&self.shard.config, &self.shard.scoring, &state, &mut again, &mut part);
+                }
+                self.shard.take_in(state, covered, parts);
+                if switches_at_low && covered <= low.offset && again.as_bytes() != bytes {
+                    // It may hold what only the configuration before knew.
+                    touch(&mut self.shard, &key, low);
+                }
             }
         }
         Ok(())
@@ -210,7 +231,16 @@ impl Rebuild {
             self.switches.pop_front();
             let config = configuration(&self.found, of, &self.current)?;
             let shard = std::mem::replace(&mut self.shard, Shard::new(Arc::clone(&config), 0, 0));
-            self.shard = carry_over(shard, &config, Some(at))?;
+            self.shard = carry_over(shard, &config).map_err(image("carried state"))?;
+            if self.shard.duplicates.is_none() {
+                let ids = std::mem::take(&mut self.found.ids);
+                let (gone, kept) = ids.into_iter().partition(|((_, tick_end), _)| *tick_end <= at);
+                self.found.ids = kept;
+                let gone: BTreeMap<(i64, i64), Vec<u8>> = gone;
+                for (minute, tick_end) in gone.into_keys() {
+                    self.shard.journal.bury(at, &RecordKey::Ids { minute, tick_end });
+                }
+            }
             let later = std::mem::take(&mut self.later);
             for (key, _) in &later {
                 self.shard.note_back(key);
@@ -237,15 +267,18 @@ impl Rebuild {
                 found_records: records,
             });
         }
-        let Self { mut shard, found, marker, current, .. } = self;
+        let Self { mut shard, mut found, marker, current, skips, .. } = self;
         if marker.fold_version != FOLD_VERSION {
             shard.scoring.catch_up(&shard.config, end).map_err(image("shared state"))?;
         }
         let config = Arc::clone(&shard.config);
-        let versions = shard.scoring.end_replay(&config, &found.increments).map_err(image("counts"))?;
+        let mut versions = shard.scoring.end_replay(&config, &found.increments).map_err(image("counts"))?;
         shard.arrive(&marker).map_err(image("the marker"))?;
         for (key, value) in &found.decisions {
             let incident = read_decision(value).map_err(image("an incident"))?;
+            if skips && shard.keys.find(key).is_none() {
+                add_cold(&mut shard, key, incident.last_ms);
+            }
             if !shard.reopen_incident(key, incident) {
                 shard.journal.bury(end, &RecordKey::Decision { key });
             }
@@ -254,32 +287,38 @@ impl Rebuild {
         for of in found.configurations.keys().filter(|of| !in_history(**of)) {
             shard.journal.bury(end, &RecordKey::Configuration { of: *of });
         }
+        shard.settle_shared(&versions, &found.increments, end);
         if marker.configurations.last().is_none_or(|(_, of)| *of != current.fingerprint) {
             if let Some((_, of)) = marker.configurations.last() {
                 shard.journal.bury(end, &RecordKey::Configuration { of: *of });
             }
             if shard.config.fingerprint != current.fingerprint {
-                shard = carry_over(shard, &current, None)?;
+                let learners = |shard: &Shard| shard.scoring.in_force().map(|(of, _)| of).collect::<BTreeSet<_>>();
+                let before = learners(&shard);
+                shard = carry_over(shard, &current).map_err(image("carried state"))?;
+                let after = learners(&shard);
+                versions.retain(|of, _| before.contains(of) && !after.contains(of));
+                found.increments.retain(|of, _| before.contains(of) && !after.contains(of));
+                shard.settle_shared(&versions, &found.increments, end);
             }
             shard.journal.configurations.push((end, current.fingerprint));
             shard.journal.introduces = true;
         }
         shard.settle_ids(found.ids.keys().copied(), end);
-        shard.settle_shared(&versions, &found.increments, end);
         shard.journal.sort_tombstones();
         shard.set_timers();
         Ok(shard)
     }
 }
 
-fn carry_over(shard: Shard, config: &Arc<WorkerConfig>, replays_from: Option<i64>) -> Result<Shard, RebuildError> {
-    let mut shard = shard;
-    let versions = shard.scoring.take_history();
-    let mut next = shard.carry_over(config).map_err(image("a carried image"))?;
-    if let (Some(versions), Some(from)) = (versions, replays_from) {
-        next.scoring.begin_replay(config, versions, from).map_err(image("shared state"))?;
-    }
-    Ok(next)
+/// A key of which only its incident is known.
+fn add_cold(shard: &mut Shard, key: &str, last_ms: i64) {
+    let (models, combination) = shard.scoring.new_key(&shard.config);
+    let mut state = KeyState::new(key, shard.config.plan.new_key(), models, combination);
+    state.last_ms = last_ms;
+    let before = now(shard);
+    shard.take_in(state, before.offset, 0);
+    touch(shard, key, before);
 }
 
 fn configuration(
