@@ -7,6 +7,8 @@ mod support;
 
 #[path = "fold/batches.rs"]
 mod batches;
+#[path = "fold/damage.rs"]
+mod damage;
 #[path = "fold/golden.rs"]
 mod golden;
 #[path = "fold/incidents.rs"]
@@ -17,9 +19,19 @@ mod json;
 mod keys;
 #[path = "fold/outcomes.rs"]
 mod outcomes;
+#[path = "fold/parts.rs"]
+mod parts;
 #[path = "fold/payloads.rs"]
 mod payloads;
 #[path = "fold/state.rs"]
 mod state;
+#[path = "fold/switches.rs"]
+mod switches;
 #[path = "fold/trips.rs"]
 mod trips;
+#[path = "fold/upgrades.rs"]
+mod upgrades;
+#[path = "fold/variants.rs"]
+mod variants;
+#[path = "fold/world.rs"]
+mod world;

@@ -9,9 +9,7 @@ use proptest::prelude::*;
 use super::support::{Record, Run, START, resolved};
 
 /// Short windows, so that a few hundred events open and close incidents, expire keys, evict keys, and are late.
-pub(crate) fn busy() -> Arc<WorkerConfig> {
-    resolved(
-        r#"
+pub(crate) const BUSY: &str = r#"
 apiVersion: faultline.dev/v1alpha1
 kind: AnomalyPipeline
 metadata: {name: busy}
@@ -64,8 +62,10 @@ apiVersion: faultline.dev/v1alpha1
 kind: DetectionModel
 metadata: {name: limit}
 spec: {version: "1", inputs: [value], detector: {threshold: {above: 3000}}}
-"#,
-    )
+"#;
+
+pub(crate) fn busy() -> Arc<WorkerConfig> {
+    resolved(BUSY)
 }
 
 /// A stream with everything in it, from a seed.
