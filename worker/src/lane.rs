@@ -13,44 +13,34 @@
 //! A revocation takes its shards out of the open tick at once; it is answered when the tick in flight holds nothing of
 //! them either.
 
+mod held;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::commit::{self, Committer};
-use crate::decide::Severity;
 use crate::faults::point;
 use crate::fold_rate::FoldRate;
-use crate::forget::{Receipt, Wish};
+use crate::forget::Wish;
 use crate::keep::{Backlog, Keeper, Pace, keep};
 use crate::outputs::Outputs;
 use crate::ownership::{Epoch, Mail, Ownership, Request};
 use crate::pipeline::{self, Scratch, Trip};
 use crate::ports::{Position, Sink, Source};
 use crate::replay_time::{ReplayTime, Verdict};
-use crate::score::Calibration;
 use crate::shard::Shard;
-use crate::status::{Board, PartitionState, PartitionStatus, Rate, ShardReport};
+use crate::status::Board;
 use crate::take::IDLE;
 use crate::tick::{FoldEnd, Gone, Share};
 use faultline_crds::WorkerConfig;
-
-/// A stalled partition is tried again after this long first …
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// … and at most after this long.
-const LAST_RETRY: Duration = Duration::from_secs(300);
+use held::{Held, Opening};
 
 /// Most bytes of images of one shard in one tick.
 const MOST_IMAGE_BYTES: usize = 2 << 20;
-/// A source whose first offset comes so near to what a replay needs is about to lose it …
-const NEARLY_LOST: i64 = 10_000;
-/// … and in time it loses everything before the last record. Images that the next records do not ask for are written when none have
-/// come for so long: no retention is that short, and a source that delivers every half minute does not pay for it.
-const QUIET: Duration = Duration::from_secs(60);
 
 /// Adds what has changed in a shard to the outputs.
 pub(crate) type Keep = fn(&mut Shard, &mut Keeper, Pace, &mut Outputs) -> Backlog;
@@ -83,48 +73,6 @@ pub(crate) struct Lane<S, F> {
     /// Keys that the next tick forgets.
     pub(crate) wishes: Vec<Wish>,
     pub(crate) stopping: Arc<AtomicBool>,
-}
-
-/// A shard and what the lane knows about its reading.
-pub(crate) struct Held {
-    pub(crate) shard: Shard,
-    pub(crate) epoch: Epoch,
-    clock: Box<dyn Clock>,
-    // The clock's second of this tick.
-    second: i64,
-    /// Where the open tick began: up to here everything is committed, or on its way in the tick in flight.
-    pub(crate) committed: i64,
-    /// What a restart would have to replay.
-    backlog: Backlog,
-    /// When records came last …
-    moved: Instant,
-    /// … and whether that is long ago.
-    is_quiet: bool,
-    /// Why it stands still, if it does.
-    pub(crate) stall: Option<Stall>,
-    /// It stood still and is being tried again.
-    pub(crate) recovering: bool,
-    backoff: Backoff,
-    /// It is not read yet.
-    opening: Option<Opening>,
-    /// Owed for keys that it has forgotten in the open tick.
-    receipts: Vec<Receipt>,
-}
-
-/// A partition that is read when the tick that introduces its shard is visible: whose state it is, and where it begins. A
-/// worker that dies before has read nothing, and the next one finds the beginning anew.
-struct Opening {
-    taken: Sender<i32>,
-    handed_over: bool,
-}
-
-/// A partition that stands still at its offset.
-pub(crate) struct Stall {
-    retry_at: Instant,
-    /// The control thread has been asked to try it again.
-    asked: bool,
-    /// The client has stopped fetching too: it has to be assigned again.
-    restart: bool,
 }
 
 impl<S: Source, F> Lane<S, F> {
@@ -170,7 +118,7 @@ impl<S: Source, F> Lane<S, F> {
                     // What the open tick holds of it from an assignment before this one is read again.
                     self.drop_shard(partition);
                     self.adopt(partition, epoch, *shard, taken);
-                    self.shards.get_mut(&partition).into_iter().for_each(Held::begin_tick);
+                    self.shards.get_mut(&partition).into_iter().for_each(|held| held.begin_tick(Instant::now()));
                 }
                 Mail::Continue { partition, taken } => {
                     if let Some(held) = self.shards.get_mut(&partition) {
@@ -194,23 +142,8 @@ impl<S: Source, F> Lane<S, F> {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    fn adopt(&mut self, partition: i32, epoch: Epoch, mut shard: Shard, taken: Sender<i32>) {
-        let replay = (shard.next_offset() - shard.low_water().offset).max(0) as u64;
-        let held = Held {
-            committed: shard.next_offset(),
-            opening: shard.introduces().then(|| Opening { taken: taken.clone(), handed_over: false }),
-            shard,
-            epoch,
-            clock: (self.new_clock)(),
-            second: 0,
-            backlog: Backlog { replay, ..Backlog::default() },
-            moved: Instant::now(),
-            is_quiet: false,
-            stall: None,
-            recovering: false,
-            backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
-            receipts: Vec::new(),
-        };
+    fn adopt(&mut self, partition: i32, epoch: Epoch, shard: Shard, taken: Sender<i32>) {
+        let held = Held::new(shard, epoch, (self.new_clock)(), &taken);
         self.board.resumed(partition);
         if held.opening.is_none() {
             held.open(&taken, &self.fold_rate, &self.board);
@@ -306,8 +239,7 @@ impl<S: Source, F> Lane<S, F> {
     /// Samples each shard's clock, once per tick, and tries stalled partitions again whose time has come.
     pub(crate) fn begin_tick(&mut self, now: Instant) {
         for (partition, held) in &mut self.shards {
-            held.begin_tick();
-            held.is_quiet = now.saturating_duration_since(held.moved) >= QUIET;
+            held.begin_tick(now);
             // Where it goes on is known when the tick in flight is settled.
             if self.commits.holds(*partition) {
                 continue;
@@ -400,98 +332,6 @@ impl<S: Source, F> Lane<S, F> {
             self.board.replay_is_well(self.index);
         }
     }
-}
-
-impl Held {
-    /// Has its partition read.
-    fn open(&self, taken: &Sender<i32>, fold_rate: &FoldRate, board: &Board) {
-        board.shard(self.report(fold_rate));
-        // The control thread may be gone already; then nobody reads anyway.
-        let _ = taken.send(self.shard.partition());
-    }
-
-    fn position(&self) -> Position {
-        Position { partition: self.shard.partition(), next_offset: self.shard.next_offset() }
-    }
-
-    fn has_moved(&self) -> bool {
-        self.shard.next_offset() > self.committed
-    }
-
-    /// Whether it moved, or has to say that a key is forgotten, which nothing else may show where no state is kept.
-    fn has_news(&self) -> bool {
-        self.has_moved() || !self.receipts.is_empty()
-    }
-
-    /// Whether the open tick holds something of it: it has news, or wrote something without moving.
-    fn is_in(&self, outputs: &Outputs) -> bool {
-        let partition = self.shard.partition();
-        self.has_news() || outputs.records().iter().any(|record| record.partition == partition)
-    }
-
-    /// Whether the source is about to lose what a replay would need.
-    fn is_nearly_lost(&self, board: &Board) -> bool {
-        let low = self.committed - self.backlog.replay as i64;
-        let is_near = |first: i64| first > 0 && first + NEARLY_LOST > low;
-        self.backlog.replay > 0 && board.first_offset(self.shard.partition()).is_some_and(is_near)
-    }
-
-    fn begin_tick(&mut self) {
-        self.second = self.clock.second(self.shard.greatest_timestamp_ms());
-        self.shard.begin_tick(self.second);
-    }
-
-    /// Stops at the offset it is at; the partition is not fetched until the pause is over.
-    pub(crate) fn stop<F>(&mut self, reason: &str, message: &str, ownership: &Ownership<F>, board: &Board) {
-        ownership.ask(Request::Pause(self.shard.partition()));
-        self.stand_still(reason, message, false, board);
-    }
-
-    /// The client itself has stopped fetching the partition, because its position does not exist.
-    pub(crate) fn lost_position(&mut self, reason: &str, message: &str, board: &Board) {
-        self.stand_still(reason, message, true, board);
-    }
-
-    fn stand_still(&mut self, reason: &str, message: &str, restart: bool, board: &Board) {
-        board.stalled(self.shard.partition(), reason, message);
-        self.stall = Some(Stall { retry_at: Instant::now() + self.backoff.next_pause(), asked: false, restart });
-        self.recovering = true;
-    }
-
-    /// A record went through: whatever stopped the shard before is over.
-    pub(crate) fn went_on(&mut self, board: &Board) {
-        board.resumed(self.shard.partition());
-        self.recovering = false;
-        self.backoff.reset();
-    }
-
-    fn report(&self, fold_rate: &FoldRate) -> ShardReport {
-        ShardReport {
-            status: PartitionStatus {
-                partition: self.shard.partition(),
-                // The board knows whether it stands still, and where the source ends.
-                state: PartitionState::Running,
-                lag: None,
-                next_offset: self.committed,
-                watermark_ms: self.shard.watermark_ms(),
-                keys: self.shard.keys() as u64,
-                evicted_keys: self.shard.evicted_keys(),
-                replay: self.backlog.replay,
-                replay_seconds: fold_rate.seconds(self.backlog.replay),
-                // The board knows what bringing it back took.
-                read_seconds: None,
-                state_bytes: self.shard.state_bytes() as u64,
-            },
-            calibration: self.shard.calibration().flat_map(rates).collect(),
-        }
-    }
-}
-
-fn rates(model: &Calibration) -> impl Iterator<Item = Rate> {
-    Severity::ALL.into_iter().filter_map(|severity| {
-        let (observed, nominal) = (model.observed[severity as usize] as f64, model.nominal(severity)?);
-        Some(Rate { model: model.model.clone(), severity: severity.name(), observed, nominal })
-    })
 }
 
 /// Turns until it is told to stop; the last ticks are committed before it ends.
