@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 
 use crate::adapters::kafka_group::GroupConsumer;
 use crate::adapters::kafka_native::{self as native, GroupMetadata, wake_leaders};
-use crate::ownership::{Mail, Ownership, Request};
+use crate::ownership::{Mail, Ownership, Request, Tenure};
 use crate::restore::{Crew, Start};
 use crate::status::{Board, Ends};
 
@@ -55,7 +55,7 @@ impl Control {
             }
             waiting.extend(self.starts.try_iter());
             waiting = waiting.into_iter().filter_map(|start| self.start(start, &taken)).collect();
-            adopted.try_iter().for_each(|partition| self.resume(partition));
+            adopted.try_iter().filter(|tenure| self.is_ours(*tenure)).for_each(|tenure| self.resume(tenure.partition));
             // What cannot be done yet is asked again, and comes in the next turn.
             self.ownership.take_requests().into_iter().for_each(|request| self.answer(request, &taken));
             self.refresh();
@@ -82,8 +82,8 @@ impl Control {
     }
 
     /// Brings a shard to its lane; gives it back when that has to be tried again.
-    fn start(&self, start: Start, taken: &Sender<i32>) -> Option<Start> {
-        if self.consumer.context().epoch(start.partition) != Some(start.epoch) {
+    fn start(&self, start: Start, taken: &Sender<Tenure>) -> Option<Start> {
+        if !self.is_ours(Tenure { partition: start.partition, epoch: start.epoch }) {
             return None;
         }
         if let Err(error) = self.prepare(&start) {
@@ -98,6 +98,11 @@ impl Control {
         let mail = Mail::Adopt { partition, epoch, shard, taken: taken.clone() };
         self.ownership.post(self.ownership.lane_of(partition), mail);
         None
+    }
+
+    /// Whether it is still the assignment for which the shard was brought.
+    fn is_ours(&self, tenure: Tenure) -> bool {
+        self.consumer.context().epoch(tenure.partition) == Some(tenure.epoch)
     }
 
     fn prepare(&self, start: &Start) -> Result<(), KafkaError> {
@@ -130,7 +135,7 @@ impl Control {
         }
     }
 
-    fn answer(&self, request: Request, taken: &Sender<i32>) {
+    fn answer(&self, request: Request, taken: &Sender<Tenure>) {
         match request {
             Request::Pause(partition) => {
                 let mut list = TopicPartitionList::new();
@@ -139,17 +144,17 @@ impl Control {
                     warn!(partition, %error, "failed to pause a partition");
                 }
             }
-            Request::Resume { partition, offset } => {
-                if self.consumer.context().epoch(partition).is_none() {
+            Request::Resume { tenure, offset } => {
+                if !self.is_ours(tenure) {
                     return;
                 }
-                match self.position(partition, offset).and_then(|position| self.seek(position)) {
+                match self.position(tenure.partition, offset).and_then(|position| self.seek(position)) {
                     Ok(()) => {
-                        let mail = Mail::Continue { partition, taken: taken.clone() };
-                        self.ownership.post(self.ownership.lane_of(partition), mail);
+                        let mail = Mail::Continue { tenure, taken: taken.clone() };
+                        self.ownership.post(self.ownership.lane_of(tenure.partition), mail);
                     }
                     Err(error) => {
-                        debug!(partition, %error, "failed to seek, trying again");
+                        debug!(tenure.partition, %error, "failed to seek, trying again");
                         self.ownership.ask(request);
                     }
                 }

@@ -28,7 +28,7 @@ use crate::fold_rate::FoldRate;
 use crate::forget::Wish;
 use crate::keep::{Backlog, Keeper, Pace, keep};
 use crate::outputs::Outputs;
-use crate::ownership::{Epoch, Mail, Ownership, Request};
+use crate::ownership::{Epoch, Mail, Ownership, Request, Tenure};
 use crate::pipeline::{self, Scratch, Trip};
 use crate::ports::{Position, Sink, Source};
 use crate::replay_time::{ReplayTime, Verdict};
@@ -120,10 +120,10 @@ impl<S: Source, F> Lane<S, F> {
                     self.adopt(partition, epoch, *shard, taken);
                     self.shards.get_mut(&partition).into_iter().for_each(|held| held.begin_tick(Instant::now()));
                 }
-                Mail::Continue { partition, taken } => {
-                    if let Some(held) = self.shards.get_mut(&partition) {
+                Mail::Continue { tenure, taken } => {
+                    if let Some(held) = self.shards.get_mut(&tenure.partition).filter(|held| held.tenure() == tenure) {
                         held.stall = None;
-                        let _ = taken.send(partition);
+                        let _ = taken.send(tenure);
                     }
                 }
                 Mail::Release { partitions, done } => {
@@ -142,7 +142,7 @@ impl<S: Source, F> Lane<S, F> {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    fn adopt(&mut self, partition: i32, epoch: Epoch, shard: Shard, taken: Sender<i32>) {
+    fn adopt(&mut self, partition: i32, epoch: Epoch, shard: Shard, taken: Sender<Tenure>) {
         let held = Held::new(shard, epoch, (self.new_clock)(), &taken);
         self.board.resumed(partition);
         if held.opening.is_none() {
@@ -247,10 +247,10 @@ impl<S: Source, F> Lane<S, F> {
             // It stands still until the client has gone back: what is queued lies behind the shard's position.
             if let Some(stall) = held.stall.as_mut().filter(|stall| !stall.asked && now >= stall.retry_at) {
                 stall.asked = true;
-                let offset = held.shard.next_offset();
-                self.ownership.ask(match stall.restart {
+                let restart = stall.restart;
+                self.ownership.ask(match restart {
                     true => Request::Restart(*partition),
-                    false => Request::Resume { partition: *partition, offset },
+                    false => Request::Resume { tenure: held.tenure(), offset: held.shard.next_offset() },
                 });
             }
         }

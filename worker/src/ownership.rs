@@ -35,6 +35,16 @@ impl<F> Default for Snapshot<F> {
     }
 }
 
+/// A shard that a lane has: a partition, and the assignment for which it was brought. What is said of one must not act on
+/// the next one, which may go on at another offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tenure {
+    /// Source partition.
+    pub(crate) partition: i32,
+    /// Its assignment.
+    pub(crate) epoch: Epoch,
+}
+
 /// What a lane is told.
 #[derive(Debug)]
 pub(crate) enum Mail {
@@ -47,15 +57,15 @@ pub(crate) enum Mail {
         /// The shard, which goes on at its next offset.
         shard: Box<Shard>,
         /// Answered when the shard is there, and what introduces it is visible.
-        taken: Sender<i32>,
+        taken: Sender<Tenure>,
     },
     /// A partition that stood still may be read again: the client has been taken back to the shard's position. Reading
     /// resumes when `taken` is answered.
     Continue {
-        /// Source partition.
-        partition: i32,
+        /// The shard.
+        tenure: Tenure,
         /// Answered when the shard is ready.
-        taken: Sender<i32>,
+        taken: Sender<Tenure>,
     },
     /// Drop these partitions, then answer.
     Release {
@@ -75,10 +85,10 @@ pub(crate) enum Mail {
 pub(crate) enum Request {
     /// Stop fetching a partition.
     Pause(i32),
-    /// Fetch it again from an offset.
+    /// Fetch it again from an offset, if it is still the same shard's.
     Resume {
-        /// Source partition.
-        partition: i32,
+        /// The shard.
+        tenure: Tenure,
         /// Where to go on.
         offset: i64,
     },

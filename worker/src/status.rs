@@ -142,6 +142,8 @@ pub struct Problem {
 pub struct ShardReport {
     /// What is said of the partition.
     pub status: PartitionStatus,
+    /// Up to here the source is known to hold no record after the last one: markers of transactions are no lag.
+    pub read_to: Option<i64>,
     /// How often each severity's surprise was reached.
     pub calibration: Vec<Rate>,
 }
@@ -163,7 +165,7 @@ impl ShardReport {
             replay_seconds: 0.0,
             read_seconds: None,
         };
-        Self { status, calibration: Vec::new() }
+        Self { status, read_to: None, calibration: Vec::new() }
     }
 }
 

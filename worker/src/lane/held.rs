@@ -10,7 +10,7 @@ use crate::fold_rate::FoldRate;
 use crate::forget::Receipt;
 use crate::keep::Backlog;
 use crate::outputs::Outputs;
-use crate::ownership::{Epoch, Ownership, Request};
+use crate::ownership::{Epoch, Ownership, Request, Tenure};
 use crate::ports::Position;
 use crate::score::Calibration;
 use crate::shard::Shard;
@@ -56,7 +56,7 @@ pub(crate) struct Held {
 /// A partition that is read when the tick that introduces its shard is visible: whose state it is, and where it begins. A
 /// worker that dies before has read nothing, and the next one finds the beginning anew.
 pub(super) struct Opening {
-    pub(super) taken: Sender<i32>,
+    pub(super) taken: Sender<Tenure>,
     pub(super) handed_over: bool,
 }
 
@@ -70,7 +70,7 @@ pub(crate) struct Stall {
 }
 
 impl Held {
-    pub(super) fn new(mut shard: Shard, epoch: Epoch, clock: Box<dyn Clock>, taken: &Sender<i32>) -> Self {
+    pub(super) fn new(mut shard: Shard, epoch: Epoch, clock: Box<dyn Clock>, taken: &Sender<Tenure>) -> Self {
         let replay = (shard.next_offset() - shard.low_water().offset).max(0) as u64;
         Self {
             committed: shard.next_offset(),
@@ -90,10 +90,14 @@ impl Held {
     }
 
     /// Has its partition read.
-    pub(super) fn open(&self, taken: &Sender<i32>, fold_rate: &FoldRate, board: &Board) {
+    pub(super) fn open(&self, taken: &Sender<Tenure>, fold_rate: &FoldRate, board: &Board) {
         board.shard(self.report(fold_rate));
         // The control thread may be gone already; then nobody reads anyway.
-        let _ = taken.send(self.shard.partition());
+        let _ = taken.send(self.tenure());
+    }
+
+    pub(super) fn tenure(&self) -> Tenure {
+        Tenure { partition: self.shard.partition(), epoch: self.epoch }
     }
 
     pub(super) fn position(&self) -> Position {
@@ -169,6 +173,7 @@ impl Held {
                 read_seconds: None,
                 state_bytes: self.shard.state_bytes() as u64,
             },
+            read_to: self.shard.read_to,
             calibration: self.shard.calibration().flat_map(rates).collect(),
         }
     }

@@ -348,17 +348,20 @@ impl Board {
     pub fn status(&self) -> Status {
         let silence = self.longest_silence();
         let state = lock(&self.state);
-        let mut partitions: Vec<PartitionStatus> = state.shards.values().map(|report| report.status.clone()).collect();
-        for partition in &mut partitions {
+        let told = |report: &ShardReport| {
+            let mut partition = report.status.clone();
             let number = &partition.partition;
             let end = state.fetched.ends.get(number).max(state.asked.ends.get(number));
-            partition.lag = end.map(|end| (end - partition.next_offset).max(0) as u64);
+            let next = partition.next_offset.max(report.read_to.unwrap_or(0));
+            partition.lag = end.map(|end| (end - next).max(0) as u64);
             partition.read_seconds = state.reads.get(&partition.partition).map(Duration::as_secs_f64);
             // Ticks that were folded before the partition stopped become visible after it: they do not say.
             if state.problems.contains_key(&partition_topic(partition.partition)) {
                 partition.state = PartitionState::Stalled;
             }
-        }
+            partition
+        };
+        let partitions: Vec<PartitionStatus> = state.shards.values().map(told).collect();
         let mut warming_up: BTreeMap<i32, Stage> =
             state.waiting.iter().map(|partition| (*partition, Stage::WAITING)).collect();
         warming_up.extend(&state.restoring);

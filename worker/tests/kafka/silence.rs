@@ -183,6 +183,7 @@ fn markers_of_transactions_behind_the_last_record_may_be_gone() {
     // Each payment is followed by a marker.
     let end = Some(Silent::PAYMENTS as i64 + 4);
     wait_until("a silence", LIMIT, || silent.marker().read_to == end, || format!("{:?}", silent.marker()));
+    wait_until("no lag", LIMIT, || worker.status().lag == Some(0), || format!("{:?}", worker.status()));
     worker.stop().unwrap();
     silent.delete_before(Offset::End);
 

@@ -4,12 +4,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::time::Duration;
 
 use super::rig::{Answer, Rig, at, shard, snapshot};
-use crate::ownership::{Mail, Request};
+use crate::ownership::{Mail, Request, Tenure};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Gives the lane a new shard of partition 2 that begins at offset 5.
-fn adopt(rig: &Rig) -> Receiver<i32> {
+fn adopt(rig: &Rig) -> Receiver<Tenure> {
     rig.ownership.publish(snapshot(&[(0, 1), (1, 1), (2, 1)], &[]));
     let (taken, adopted) = channel();
     let shard = Box::new(shard(2, 5).keeping_state());
@@ -27,7 +27,7 @@ fn a_shard_is_read_when_its_beginning_is_committed() {
     rig.stage.wait("another try", |script| script.attempts.len() == 2);
     assert_eq!(adopted.try_recv(), Err(TryRecvError::Empty), "nothing is visible");
     rig.answer([Answer::Done]);
-    assert_eq!(adopted.recv_timeout(LIMIT), Ok(2));
+    assert_eq!(adopted.recv_timeout(LIMIT), Ok(Tenure { partition: 2, epoch: 1 }));
     assert_eq!(rig.stop().sent(), [[at(2, 5)], [at(2, 5)]]);
 }
 
@@ -43,7 +43,7 @@ fn a_tick_under_way_is_not_taken_for_the_one_that_introduces_a_shard() {
     rig.attempts(2);
     assert_eq!(adopted.try_recv(), Err(TryRecvError::Empty));
     rig.answer([Answer::Done]);
-    assert_eq!(adopted.recv_timeout(LIMIT), Ok(2));
+    assert_eq!(adopted.recv_timeout(LIMIT), Ok(Tenure { partition: 2, epoch: 1 }));
     assert_eq!(rig.stop().sent(), [[at(0, 8)], [at(2, 5)]]);
 }
 

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::rig::{Answer, Ended, Rig, Stage, at, halves, shard, snapshot};
 use crate::commit::commit;
-use crate::ownership::{Mail, Request};
+use crate::lane::Lane;
+use crate::ownership::{Mail, Request, Tenure};
 use crate::pipeline;
 
 const FLYING: [(i32, i64); 2] = [(0, 7), (1, 7)];
@@ -210,4 +211,37 @@ fn a_shard_without_a_position_starts_again_only_when_its_last_tick_is_settled() 
     lane.attend(Duration::ZERO);
     lane.begin_tick(later);
     assert_eq!(lane.ownership.take_requests(), [Request::Restart(0)]);
+}
+
+#[test]
+fn what_is_asked_for_a_shard_does_not_act_on_the_next_one_of_its_partition() {
+    let stage = Arc::new(Stage::default());
+    let (mut lane, _committer) = halves(&stage);
+    let board = Arc::clone(&lane.board);
+    let later = Instant::now() + Duration::from_secs(3600);
+    let mut asked = Vec::new();
+    // The next one begins before the first one stood still.
+    for (epoch, offset) in [(1, 9), (2, 7)] {
+        let (taken, _adopted) = channel();
+        assert!(lane.ownership.post(0, Mail::Adopt { partition: 0, epoch, shard: shard(0, offset), taken }));
+        lane.attend(Duration::ZERO);
+        let ownership = Arc::clone(&lane.ownership);
+        lane.shards.get_mut(&0).expect("adopted").stop("DeadLetterShare", "as told", &ownership, &board);
+        lane.begin_tick(later);
+        asked.push(lane.ownership.take_requests());
+    }
+    let request = |epoch, offset| {
+        let tenure = Tenure { partition: 0, epoch };
+        vec![Request::Pause(0), Request::Resume { tenure, offset }]
+    };
+    assert_eq!(asked, [request(1, 9), request(2, 7)]);
+
+    let answer = |lane: &mut Lane<_, _>, epoch| {
+        let (taken, read) = channel();
+        assert!(lane.ownership.post(0, Mail::Continue { tenure: Tenure { partition: 0, epoch }, taken }));
+        lane.attend(Duration::ZERO);
+        (read.try_iter().count(), lane.shards[&0].stall.is_some())
+    };
+    assert_eq!(answer(&mut lane, 1), (0, true));
+    assert_eq!(answer(&mut lane, 2), (1, false));
 }

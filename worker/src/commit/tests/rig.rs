@@ -15,7 +15,7 @@ use crate::fold_rate::FoldRate;
 use crate::keep::Keeper;
 use crate::lane::{self, Lane};
 use crate::outputs::Outputs;
-use crate::ownership::{Mail, Ownership, Snapshot};
+use crate::ownership::{Mail, Ownership, Snapshot, Tenure};
 use crate::pipeline::Scratch;
 use crate::ports::{CommitError, Position, RawEvent, RecordTime, Sink, Source, Taken};
 use crate::replay_time::ReplayTime;
@@ -307,7 +307,7 @@ impl Rig {
     fn adopt_shard(&self, partition: i32, epoch: u64, shard: Box<Shard>) {
         let (taken, adopted) = channel();
         assert!(self.ownership.post(0, Mail::Adopt { partition, epoch, shard, taken }));
-        assert_eq!(adopted.recv_timeout(PATIENCE), Ok(partition));
+        assert_eq!(adopted.recv_timeout(PATIENCE), Ok(Tenure { partition, epoch }));
     }
 
     /// Tells the lane to let go of a partition, as the control thread does; the answer comes out of what is returned.
@@ -316,10 +316,11 @@ impl Rig {
         let (done, answered): (Sender<()>, _) = channel();
         assert!(self.ownership.post(0, Mail::Release { partitions: vec![partition], done }));
         // Mail is read in order, and what follows from it is done before more is read.
+        let tenure = Tenure { partition: 1, epoch: self.ownership.snapshot().epochs[&1] };
         for _ in 0..2 {
             let (taken, read) = channel();
-            assert!(self.ownership.post(0, Mail::Continue { partition: 1, taken }));
-            assert_eq!(read.recv_timeout(PATIENCE), Ok(1));
+            assert!(self.ownership.post(0, Mail::Continue { tenure, taken }));
+            assert_eq!(read.recv_timeout(PATIENCE), Ok(tenure));
         }
         answered
     }
