@@ -64,7 +64,7 @@ pub struct Kafka {
 pub enum GroupProtocol {
     /// Cooperative-sticky, timeouts by the client.
     Classic,
-    /// KIP-848, timeouts by the broker.
+    /// KIP-848, timeouts by the broker. Brokers before Kafka 4.3 can leave partitions without an owner.
     Consumer,
 }
 

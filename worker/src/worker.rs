@@ -55,6 +55,9 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 const LAST_TICKS: Duration = Duration::from_secs(10);
 /// Most threads that bring shards back; beyond that they wait for the same disks.
 const MOST_RESTORERS: usize = 4;
+/// With `groupProtocol: consumer`, how long the brokers wait for partitions to be given up, and so how long they stand still
+/// when the client has missed that it should: it does not ask again after a heartbeat that was answered late (librdkafka 2.12).
+const REBALANCE_MS: &str = "30000";
 /// Memory for records that were fetched and not yet taken, per process.
 const PREFETCH_KB: &str = "65536";
 
@@ -376,8 +379,7 @@ impl Running {
             // The default of 1 s would stall a lane whose queue was full.
             .set("fetch.queue.backoff.ms", "2")
             .set("queued.min.messages", "100000")
-            .set("queued.max.messages.kbytes", PREFETCH_KB)
-            .set("max.poll.interval.ms", "300000");
+            .set("queued.max.messages.kbytes", PREFETCH_KB);
         match (self.config.kafka.rack_awareness, &self.options.rack) {
             (true, Some(rack)) => {
                 settings.set("client.rack", rack);
@@ -390,9 +392,12 @@ impl Running {
             GroupProtocol::Classic => settings
                 .set("partition.assignment.strategy", "cooperative-sticky")
                 .set("session.timeout.ms", session.as_millis().to_string())
+                .set("max.poll.interval.ms", "300000")
                 .set("heartbeat.interval.ms", "300"),
-            // Assignor and timeouts are the broker's.
-            GroupProtocol::Consumer => settings.set("group.protocol", "consumer"),
+            // Assignor and timeouts are the broker's, but for this one.
+            GroupProtocol::Consumer => {
+                settings.set("group.protocol", "consumer").set("max.poll.interval.ms", REBALANCE_MS)
+            }
         };
         settings
     }

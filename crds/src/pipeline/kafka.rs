@@ -37,7 +37,7 @@ pub enum GroupProtocol {
     /// Cooperative-sticky, timeouts by the client.
     #[default]
     Classic,
-    /// KIP-848, timeouts by the broker.
+    /// KIP-848, timeouts by the broker. Brokers before Kafka 4.3 can leave partitions without an owner.
     Consumer,
 }
 

@@ -55,7 +55,7 @@ const SECTIONS: [(&str, &str, &str); 10] = [
     (
         "streams",
         "Beside Kafka Streams",
-        "The same workload on Kafka Streams 4.1.1: `xtask/streams`, a Java program with the Processor API that validates the \
+        "The same workload on Kafka Streams 4.3.1: `xtask/streams`, a Java program with the Processor API that validates the \
          same JSON (Jackson's streaming parser), keeps the same windows and two detectors of equal work per user, and \
          writes a result of about the same size for each event, with the same headers, into the same partition. It does \
          less than the product where less was simpler: no deduplication by event id, no pooling over users, no quarantine, \
