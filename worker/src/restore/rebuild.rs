@@ -287,10 +287,13 @@ impl Rebuild {
         for of in found.configurations.keys().filter(|of| !in_history(**of)) {
             shard.journal.bury(end, &RecordKey::Configuration { of: *of });
         }
+        for (earlier, next) in marker.configurations.iter().zip(marker.configurations.iter().skip(1)) {
+            shard.journal.bury_configuration(*earlier, next.0);
+        }
         shard.settle_shared(&versions, &found.increments, end);
         if marker.configurations.last().is_none_or(|(_, of)| *of != current.fingerprint) {
-            if let Some((_, of)) = marker.configurations.last() {
-                shard.journal.bury(end, &RecordKey::Configuration { of: *of });
+            if let Some(earlier) = marker.configurations.last() {
+                shard.journal.bury_configuration(*earlier, end);
             }
             if shard.config.fingerprint != current.fingerprint {
                 let learners = |shard: &Shard| shard.scoring.in_force().map(|(of, _)| of).collect::<BTreeSet<_>>();

@@ -165,9 +165,16 @@ impl Journal {
         while self.clock.len() > 1 && self.clock[1].offset <= low {
             self.clock.pop_front();
         }
-        while self.configurations.len() > 1 && self.configurations[1].0 <= low {
+        // Images that are not written anew since came through all that took force at L.
+        while self.configurations.len() > 1 && self.configurations[1].0 <= low && self.configurations[0].0 < low {
             self.configurations.remove(0);
         }
+    }
+
+    /// A configuration that took force at an offset, and gave way at another, has to go when the marker does not tell it any
+    /// more: see [`forget_below`](Self::forget_below).
+    pub(crate) fn bury_configuration(&mut self, (since, of): (i64, Fingerprint), until: i64) {
+        self.bury(until.max(since + 1), &RecordKey::Configuration { of });
     }
 
     /// A record of the topic has to go once L has reached an offset.

@@ -140,6 +140,21 @@ fn a_configuration_that_comes_back_finds_nothing_of_what_the_one_in_between_did_
     }
 }
 
+#[test]
+fn a_configuration_in_between_counts_though_no_record_was_folded_under_it() {
+    let (configs, records) = (variants(NOTHING_IS_LATE), stream(7, 500));
+    for to in [OTHER_WINDOWS, FEWER_MODELS] {
+        let went = |images, crashes: &[usize]| {
+            let switches = [(2, Switch { to, images: CLEAN }), (3, Switch { to: 0, images })].into();
+            let crashes = crashes.iter().map(|tick| (*tick, 1)).collect();
+            // The third and the fourth tick have no records.
+            let ends = vec![150, 300, 300, 300, 350, 400, 450];
+            run(configs, &records, &Course { ends, switches, crashes, replay: 5000.0, ..Course::default() })
+        };
+        assert_eq!(difference(&went(0, &[3, 4, 5, 6]), &went(CLEAN, &[])), None, "variant {to}");
+    }
+}
+
 /// The names of the models in each alert.
 fn models(alerts: &BTreeSet<String>) -> Vec<Vec<String>> {
     let of_alert = |alert: &String| {

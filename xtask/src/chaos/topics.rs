@@ -96,6 +96,8 @@ pub(crate) fn compact_often(brokers: &str, topic: &str, tombstones: Duration) ->
         let own = resource.entries.into_iter().filter(|entry| entry.source == ConfigSource::DynamicTopic);
         settings.extend(own.filter_map(|entry| Some((entry.name, entry.value?))));
     }
+    // A broker that has not heard of them yet would have them taken away.
+    ensure!(settings.contains_key("cleanup.policy"), "a broker does not know the settings of topic {topic} yet");
     settings.extend(AGGRESSIVE.map(|(name, value)| (name.to_owned(), value.to_owned())));
     settings.insert("delete.retention.ms".to_owned(), tombstones.as_millis().to_string());
     let mut change = AlterConfig::new(resource);
