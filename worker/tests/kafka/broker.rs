@@ -30,9 +30,13 @@ pub(crate) fn unique(name: &str) -> String {
     format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, each time another one, below those that the system gives to outgoing connections: one of
+/// them could take the port of a broker that is away for a moment.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(103);
+    let next = || 12_000 + (begin.wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed)) % 16_000) as u16;
+    std::iter::repeat_with(next).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 /// Creates a topic.

@@ -5,9 +5,11 @@ mod configuration;
 
 use std::fs::{self, File};
 use std::net::TcpListener;
+use std::ops::Range;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -27,6 +29,10 @@ const START_LIMIT: Duration = Duration::from_secs(90);
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// Lines of the broker's log that an error shows.
 const LOG_TAIL: usize = 25;
+
+/// Below those that the system gives to outgoing connections, one of which could take the port of a broker that is away for
+/// a moment.
+const PORTS: Range<u16> = 12_000..28_000;
 
 /// What Java gets for a broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,10 +236,15 @@ fn is_process_of(id: i32, folder: &Path) -> bool {
         .is_ok_and(|line| String::from_utf8_lossy(&line).contains(&*folder.to_string_lossy()))
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, each time another one.
 pub(crate) fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("failed to find a free port")?;
-    Ok(listener.local_addr().context("failed to find a free port")?.port())
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    let count = u32::from(PORTS.end - PORTS.start);
+    // Processes begin at different places.
+    let begin = std::process::id().wrapping_mul(101);
+    let next = || PORTS.start + (begin.wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed)) % count) as u16;
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    (0..count).map(|_| next()).find(is_free).with_context(|| format!("no port in {PORTS:?} is free"))
 }
 
 /// The broker's libraries: fetched by Maven once, kept in `$FAULTLINE_CACHE` or `target/services`.
