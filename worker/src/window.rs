@@ -13,7 +13,7 @@ use crate::outcome::{Ended, Outcome};
 use crate::outputs::{Outputs, Topic};
 use crate::shard::Shard;
 
-pub(crate) use duplicates::{Duplicates, TakenIn};
+pub(crate) use duplicates::{Duplicates, New};
 pub(crate) use event_time::EventTime;
 
 /// Takes an event in, which may move the watermark.
@@ -42,15 +42,15 @@ fn is_duplicate(shard: &mut Shard, event: &Event<'_>) -> bool {
     let watermark_ms =
         shard.time.watermark_ms().unwrap_or(i64::MIN).max(event.time_ms - shard.config.source.allowed_lateness_ms);
     let (offset, journal) = (event.raw.offset, &mut shard.journal);
-    duplicates.forget(watermark_ms, |minute| journal.forgot(minute, offset));
-    match event.id.map(|id| duplicates.take_in(id, offset, event.time_ms)) {
-        Some(TakenIn::New { minute, id }) => {
-            journal.took_in(minute, id);
-            false
-        }
-        Some(TakenIn::Duplicate) => true,
-        Some(TakenIn::Again) | None => false,
+    // A duplicate does not move the watermark, so nothing is forgotten for it.
+    if event.id.is_some_and(|id| duplicates.is_duplicate(id, offset, watermark_ms)) {
+        return true;
     }
+    duplicates.forget(watermark_ms, |minute| journal.forgot(minute, offset));
+    if let Some(New { minute, id }) = event.id.and_then(|id| duplicates.take_in(id, offset, event.time_ms)) {
+        journal.took_in(minute, id);
+    }
+    false
 }
 
 /// Folds an event into its key's windows and reads all columns, into a buffer. The values live as long as the borrows of

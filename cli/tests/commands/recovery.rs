@@ -130,7 +130,7 @@ fn a_group_without_offsets_goes_on_where_the_state_ends_and_says_so() {
     send(&pipeline, 0, 5);
     let said = works_until(&pipeline, "next", &[], 15);
     let line = said.lines().find(|line| line.contains(words)).unwrap_or_else(|| panic!("{said}"));
-    assert!(line.contains("INFO") && line.contains("partition=0") && line.contains("offset=10"), "{line}");
+    assert!(line.contains("WARN") && line.contains("partition=0") && line.contains("offset=10"), "{line}");
     assert_eq!(results(&pipeline), Vec::from_iter(0..15));
 }
 

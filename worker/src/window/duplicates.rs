@@ -20,20 +20,13 @@ pub(crate) struct Duplicates {
     minutes: BTreeMap<i64, Vec<u128>>,
 }
 
-/// What became of an id.
+/// An id that was not held before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TakenIn {
-    /// It was not held.
-    New {
-        /// The minute it is held under.
-        minute: i64,
-        /// Its hash and offset.
-        id: SeenId,
-    },
-    /// It is held from the same record.
-    Again,
-    /// It is held from an earlier record.
-    Duplicate,
+pub(crate) struct New {
+    /// The minute it is held under.
+    pub(crate) minute: i64,
+    /// Its hash and offset.
+    pub(crate) id: SeenId,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -48,17 +41,23 @@ impl Duplicates {
         Self { window_ms, ids: HashTable::new(), minutes: BTreeMap::new() }
     }
 
-    /// Takes an id in and says under which minute, or that it is held already.
-    pub(crate) fn take_in(&mut self, id: &str, offset: i64, time_ms: i64) -> TakenIn {
+    /// Whether an id is held from an earlier record, in a minute that is still in the window behind a watermark.
+    pub(crate) fn is_duplicate(&self, id: &str, offset: i64, watermark_ms: i64) -> bool {
+        let (id, oldest) = (hash128(id.as_bytes()), self.oldest_minute(watermark_ms));
+        let held = self.ids.find(id as u64, |entry| entry.id == id);
+        held.is_some_and(|held| held.offset < offset && held.minute >= oldest)
+    }
+
+    /// Takes an id in; `None` if it is held already.
+    pub(crate) fn take_in(&mut self, id: &str, offset: i64, time_ms: i64) -> Option<New> {
         let id = hash128(id.as_bytes());
         match self.ids.entry(id as u64, |entry| entry.id == id, |entry| entry.id as u64) {
-            Entry::Occupied(held) if held.get().offset < offset => TakenIn::Duplicate,
-            Entry::Occupied(_) => TakenIn::Again,
+            Entry::Occupied(_) => None,
             Entry::Vacant(place) => {
                 let minute = time_ms.div_euclid(MINUTE_MS);
                 place.insert(Id { id, minute, offset });
                 self.minutes.entry(minute).or_default().push(id);
-                TakenIn::New { minute, id: SeenId { id, offset } }
+                Some(New { minute, id: SeenId { id, offset } })
             }
         }
     }
@@ -90,7 +89,7 @@ impl Duplicates {
     /// Forgets the minutes that have left the window behind the watermark, and tells which; to be called before each
     /// [`take_in`](Self::take_in).
     pub(crate) fn forget(&mut self, watermark_ms: i64, mut tell: impl FnMut(i64)) {
-        let oldest = watermark_ms.saturating_sub(self.window_ms).div_euclid(MINUTE_MS);
+        let oldest = self.oldest_minute(watermark_ms);
         while let Some(first) = self.minutes.first_entry().filter(|first| *first.key() < oldest) {
             let (minute, ids) = first.remove_entry();
             tell(minute);
@@ -100,6 +99,10 @@ impl Duplicates {
                 }
             }
         }
+    }
+
+    fn oldest_minute(&self, watermark_ms: i64) -> i64 {
+        watermark_ms.saturating_sub(self.window_ms).div_euclid(MINUTE_MS)
     }
 
     /// Bytes held, about.
@@ -112,22 +115,20 @@ impl Duplicates {
 mod tests {
     use super::*;
 
-    fn is_new(taken: TakenIn) -> bool {
-        matches!(taken, TakenIn::New { .. })
-    }
-
     #[test]
     fn ids_are_held_for_the_window_and_then_forgotten() {
         let mut forgotten = Vec::new();
         let mut seen = Duplicates::new(600_000);
-        assert!(is_new(seen.take_in("a", 5, 1_000_000)));
-        assert_eq!(seen.take_in("a", 6, 1_000_000), TakenIn::Duplicate);
-        assert_eq!(seen.take_in("a", 5, 1_000_000), TakenIn::Again, "a record read again is no duplicate of itself");
+        assert!(seen.take_in("a", 5, 1_000_000).is_some());
+        assert!(seen.is_duplicate("a", 6, 1_000_000));
+        assert!(!seen.is_duplicate("a", 5, 1_000_000), "a record read again is no duplicate of itself");
+        assert_eq!(seen.take_in("a", 5, 1_000_000), None);
         seen.forget(1_600_000, |minute| forgotten.push(minute));
-        assert_eq!(seen.take_in("a", 7, 1_600_000), TakenIn::Duplicate);
-        assert!(is_new(seen.take_in("b", 8, 1_600_000)));
+        assert!(seen.is_duplicate("a", 7, 1_600_000));
+        assert!(seen.take_in("b", 8, 1_600_000).is_some());
+        assert!(!seen.is_duplicate("a", 9, 1_680_000), "it moves the watermark past its minute");
         seen.forget(1_680_000, |minute| forgotten.push(minute));
-        assert!(is_new(seen.take_in("a", 9, 1_680_000)));
+        assert!(seen.take_in("a", 9, 1_680_000).is_some());
         assert_eq!((seen.ids.len(), seen.minutes.len()), (2, 2));
         assert_eq!(forgotten, [16]);
     }
@@ -140,7 +141,7 @@ mod tests {
         seen.recall(20, SeenId { offset: 90, ..id });
         seen.forget(20 * MINUTE_MS, |_| {});
         assert!(!seen.holds(1) && seen.holds(20));
-        assert_eq!(seen.take_in("a", 91, 20 * MINUTE_MS), TakenIn::Duplicate);
-        assert_eq!(seen.take_in("a", 90, 20 * MINUTE_MS), TakenIn::Again);
+        assert!(seen.is_duplicate("a", 91, 20 * MINUTE_MS));
+        assert!(!seen.is_duplicate("a", 90, 20 * MINUTE_MS));
     }
 }

@@ -234,6 +234,19 @@ fn ids_are_remembered_for_their_window() {
 }
 
 #[test]
+fn a_duplicate_that_runs_ahead_makes_no_id_forgotten() {
+    let mut run = Run::new(&rules(KEYED, SEVERITIES));
+    let mut take = |id: &str, after: i64| {
+        run.take(&Record::new("u", format!(r#"{{"id":"{id}","user":"u","at":{},"value":1}}"#, START + after)))
+    };
+    assert_eq!([take("a", 0), take("b", 120)], [Scored, Scored]);
+    assert_eq!(take("b", 725), Duplicate, "it does not move the watermark");
+    assert_eq!(take("a", 120), Duplicate);
+    assert_eq!(take("c", 725), Scored, "it does");
+    assert_eq!(take("a", 725), Scored);
+}
+
+#[test]
 fn the_future_is_measured_from_who_can_know_it() {
     let config = rules(KEYED, SEVERITIES);
     let at = |after: i64, timestamp: RecordTime| Record { timestamp, ..payment("u", after, 1) };
