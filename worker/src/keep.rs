@@ -71,12 +71,6 @@ impl Keeper {
     }
 }
 
-impl Default for Keeper {
-    fn default() -> Self {
-        Self::new("", "", 0)
-    }
-}
-
 /// Adds what has changed in a shard since the last tick; nothing if its state is not kept.
 pub fn keep(shard: &mut Shard, keeper: &mut Keeper, pace: Pace, outputs: &mut Outputs) -> Backlog {
     if !shard.journal.is_on() {

@@ -247,8 +247,7 @@ impl<S: Source, F> Lane<S, F> {
             // It stands still until the client has gone back: what is queued lies behind the shard's position.
             if let Some(stall) = held.stall.as_mut().filter(|stall| !stall.asked && now >= stall.retry_at) {
                 stall.asked = true;
-                let restart = stall.restart;
-                self.ownership.ask(match restart {
+                self.ownership.ask(match stall.restart {
                     true => Request::Restart(*partition),
                     false => Request::Resume { tenure: held.tenure(), offset: held.shard.next_offset() },
                 });

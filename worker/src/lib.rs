@@ -37,6 +37,8 @@ pub mod ports;
 pub mod past;
 mod backoff;
 mod chain;
+#[cfg(test)]
+mod small_pipeline;
 
 pub mod status;
 mod metrics;

@@ -7,6 +7,7 @@ mod event_time;
 
 use faultline_crds::worker_config::WorkerConfig;
 use faultline_features::{KeyWindows, Value};
+use faultline_numerics::hash::hash128;
 
 use crate::decode::Event;
 use crate::outcome::{Ended, Outcome};
@@ -43,11 +44,12 @@ fn is_duplicate(shard: &mut Shard, event: &Event<'_>) -> bool {
         shard.time.watermark_ms().unwrap_or(i64::MIN).max(event.time_ms - shard.config.source.allowed_lateness_ms);
     let (offset, journal) = (event.raw.offset, &mut shard.journal);
     // A duplicate does not move the watermark, so nothing is forgotten for it.
-    if event.id.is_some_and(|id| duplicates.is_duplicate(id, offset, watermark_ms)) {
+    let id = event.id.map(|id| hash128(id.as_bytes()));
+    if id.is_some_and(|id| duplicates.is_duplicate(id, offset, watermark_ms)) {
         return true;
     }
     duplicates.forget(watermark_ms, |minute| journal.forgot(minute, offset));
-    if let Some(New { minute, id }) = event.id.and_then(|id| duplicates.take_in(id, offset, event.time_ms)) {
+    if let Some(New { minute, id }) = id.and_then(|id| duplicates.take_in(id, offset, event.time_ms)) {
         journal.took_in(minute, id);
     }
     false

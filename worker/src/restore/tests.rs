@@ -3,7 +3,6 @@
 use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Mutex};
 
-use faultline_crds::WorkerConfig;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -14,32 +13,11 @@ use crate::outputs::{Outputs, Topic};
 use crate::past::StateRecord;
 use crate::pipeline::fold;
 use crate::ports::{RawEvent, RecordTime};
+use crate::small_pipeline;
 
 const OWNER: &str = "local/default/p";
 /// Records that the former owner has folded: C.
 const NEXT: i64 = 5;
-
-const PIPELINE: &str = "
-apiVersion: faultline.dev/v1alpha1
-kind: AnomalyPipeline
-metadata: {name: p}
-spec:
-  kafka: {bootstrapServers: unused:9092}
-  source: {topic: in, key: user, fields: [{name: value, path: value, type: number}]}
-  features: [{name: value, field: value}]
-  models: [{name: m, modelRef: {name: m}}]
-  outputs: {results: {mode: all}}
----
-apiVersion: faultline.dev/v1alpha1
-kind: DetectionModel
-metadata: {name: m}
-spec: {inputs: [value], detector: {threshold: {above: 10}}}
-";
-
-fn config() -> Arc<WorkerConfig> {
-    let folder = faultline_crds::read_text("pipeline.yaml", PIPELINE).unwrap();
-    Arc::new(faultline_crds::resolve(folder.pipeline(None).unwrap(), &folder.models).unwrap())
-}
 
 /// What lies in Kafka.
 struct Told {
@@ -53,7 +31,7 @@ struct Told {
 impl Told {
     /// A worker was stopped properly at [`NEXT`].
     fn behind() -> Self {
-        let mut shard = Shard::new(config(), 0, 0).keeping_state();
+        let mut shard = Shard::new(Arc::new(small_pipeline::config()), 0, 0).keeping_state();
         shard.begin_tick(1_700_000_000);
         let (mut outputs, mut scratch) = (Outputs::new(), Scratch::new());
         for offset in 0..NEXT {
@@ -73,7 +51,7 @@ impl Told {
 
     fn recover(&mut self, disagreement: Disagreement) -> Result<Recovered, RestoreError> {
         let recovery = Recovery {
-            config: config(),
+            config: Arc::new(small_pipeline::config()),
             owner: OWNER.to_owned(),
             durable: true,
             disagreement,

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use faultline_numerics::hash::hash128;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
@@ -42,15 +41,13 @@ impl Duplicates {
     }
 
     /// Whether an id is held from an earlier record, in a minute that is still in the window behind a watermark.
-    pub(crate) fn is_duplicate(&self, id: &str, offset: i64, watermark_ms: i64) -> bool {
-        let (id, oldest) = (hash128(id.as_bytes()), self.oldest_minute(watermark_ms));
+    pub(crate) fn is_duplicate(&self, id: u128, offset: i64, watermark_ms: i64) -> bool {
         let held = self.ids.find(id as u64, |entry| entry.id == id);
-        held.is_some_and(|held| held.offset < offset && held.minute >= oldest)
+        held.is_some_and(|held| held.offset < offset && held.minute >= self.oldest_minute(watermark_ms))
     }
 
     /// Takes an id in; `None` if it is held already.
-    pub(crate) fn take_in(&mut self, id: &str, offset: i64, time_ms: i64) -> Option<New> {
-        let id = hash128(id.as_bytes());
+    pub(crate) fn take_in(&mut self, id: u128, offset: i64, time_ms: i64) -> Option<New> {
         match self.ids.entry(id as u64, |entry| entry.id == id, |entry| entry.id as u64) {
             Entry::Occupied(_) => None,
             Entry::Vacant(place) => {
@@ -115,33 +112,36 @@ impl Duplicates {
 mod tests {
     use super::*;
 
+    const A: u128 = 7;
+    const B: u128 = 8;
+
     #[test]
     fn ids_are_held_for_the_window_and_then_forgotten() {
         let mut forgotten = Vec::new();
         let mut seen = Duplicates::new(600_000);
-        assert!(seen.take_in("a", 5, 1_000_000).is_some());
-        assert!(seen.is_duplicate("a", 6, 1_000_000));
-        assert!(!seen.is_duplicate("a", 5, 1_000_000), "a record read again is no duplicate of itself");
-        assert_eq!(seen.take_in("a", 5, 1_000_000), None);
+        assert!(seen.take_in(A, 5, 1_000_000).is_some());
+        assert!(seen.is_duplicate(A, 6, 1_000_000));
+        assert!(!seen.is_duplicate(A, 5, 1_000_000), "a record read again is no duplicate of itself");
+        assert_eq!(seen.take_in(A, 5, 1_000_000), None);
         seen.forget(1_600_000, |minute| forgotten.push(minute));
-        assert!(seen.is_duplicate("a", 7, 1_600_000));
-        assert!(seen.take_in("b", 8, 1_600_000).is_some());
-        assert!(!seen.is_duplicate("a", 9, 1_680_000), "it moves the watermark past its minute");
+        assert!(seen.is_duplicate(A, 7, 1_600_000));
+        assert!(seen.take_in(B, 8, 1_600_000).is_some());
+        assert!(!seen.is_duplicate(A, 9, 1_680_000), "it moves the watermark past its minute");
         seen.forget(1_680_000, |minute| forgotten.push(minute));
-        assert!(seen.take_in("a", 9, 1_680_000).is_some());
+        assert!(seen.take_in(A, 9, 1_680_000).is_some());
         assert_eq!((seen.ids.len(), seen.minutes.len()), (2, 2));
         assert_eq!(forgotten, [16]);
     }
 
     #[test]
     fn an_id_that_came_again_after_its_minute_is_recalled_with_the_later_offset() {
-        let id = SeenId { id: hash128(b"a"), offset: 5 };
+        let id = SeenId { id: A, offset: 5 };
         let mut seen = Duplicates::new(600_000);
         seen.recall(1, id);
         seen.recall(20, SeenId { offset: 90, ..id });
         seen.forget(20 * MINUTE_MS, |_| {});
         assert!(!seen.holds(1) && seen.holds(20));
-        assert!(seen.is_duplicate("a", 91, 20 * MINUTE_MS));
-        assert!(!seen.is_duplicate("a", 90, 20 * MINUTE_MS));
+        assert!(seen.is_duplicate(A, 91, 20 * MINUTE_MS));
+        assert!(!seen.is_duplicate(A, 90, 20 * MINUTE_MS));
     }
 }

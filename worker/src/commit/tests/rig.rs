@@ -20,6 +20,7 @@ use crate::pipeline::Scratch;
 use crate::ports::{CommitError, Position, RawEvent, RecordTime, Sink, Source, Taken};
 use crate::replay_time::ReplayTime;
 use crate::shard::Shard;
+use crate::small_pipeline;
 use crate::status::Board;
 use crate::tick;
 
@@ -179,23 +180,6 @@ impl Sink for ScriptedSink {
     }
 }
 
-const PIPELINE: &str = "
-apiVersion: faultline.dev/v1alpha1
-kind: AnomalyPipeline
-metadata: {name: p}
-spec:
-  kafka: {bootstrapServers: unused:9092}
-  source: {topic: in, fields: [{name: value, path: value, type: number}]}
-  features: [{name: value, field: value}]
-  models: [{name: m, modelRef: {name: m}}]
-  outputs: {results: {mode: all}}
----
-apiVersion: faultline.dev/v1alpha1
-kind: DetectionModel
-metadata: {name: m}
-spec: {inputs: [value], detector: {threshold: {above: 10}}}
-";
-
 /// What is owned: partitions with their epochs, and those that are being taken away.
 pub(super) fn snapshot(epochs: &[(i32, u64)], draining: &[i32]) -> Snapshot<u32> {
     Snapshot { epochs: epochs.iter().copied().collect(), draining: draining.iter().copied().collect(), fence: Some(1) }
@@ -229,9 +213,7 @@ impl Ended {
 }
 
 fn config() -> Arc<WorkerConfig> {
-    let folder = faultline_crds::read_text("pipeline.yaml", PIPELINE).expect("valid YAML");
-    let pipeline = folder.pipeline(None).expect("one pipeline");
-    let mut config = faultline_crds::resolve(pipeline, &folder.models).expect("a valid pipeline");
+    let mut config = small_pipeline::config();
     config.delivery.commit_interval_ms = 0;
     Arc::new(config)
 }
@@ -268,7 +250,7 @@ pub(super) fn halves(stage: &Arc<Stage>) -> (Lane<ScriptedSource, u32>, Committe
         shards: BTreeMap::new(),
         scratch: Scratch::default(),
         outputs: Outputs::new(),
-        keeper: Keeper::default(),
+        keeper: Keeper::new("", "", 0),
         fold_rate: FoldRate::default(),
         replay_time: ReplayTime::default(),
         commits,
