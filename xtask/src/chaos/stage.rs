@@ -19,7 +19,7 @@ use super::send::Sending;
 use super::topics::{self, Group};
 use super::verify::Report;
 use super::workers::{Crew, Recipe};
-use super::world::World;
+use super::world::{READY, World};
 use super::{Options, oracle, state};
 use crate::services::kafka::cluster::{Cluster, MemberPorts};
 use crate::tree;
@@ -47,6 +47,8 @@ const SESSION: Duration = Duration::from_secs(10);
 const SHORT_SESSION: Duration = Duration::from_secs(4);
 /// What a thread says that ends by a mistake of ours, even if the worker is started again and all comes out right.
 const PANIC: &str = "panicked at";
+/// What a worker logs that is not a member of the group any more.
+const GIVEN_UP: &str = "partitions lost: ";
 /// Transactions of dead workers are aborted by the brokers after 5 s, looked for every second.
 const HANGING: Duration = Duration::from_secs(20);
 
@@ -180,7 +182,7 @@ impl Stage {
         let ends = sending.finish()?;
 
         drain(&mut world, &ends, if broken.is_some() { STUCK_AS_EXPECTED } else { STUCK }, &mut report)?;
-        world.stop_all(LEAVE)?.into_iter().for_each(|complaint| report.tell(complaint));
+        leave(&mut world, options.partitions, &mut report)?;
         world.crew.lines_with(&course.alarms()).into_iter().for_each(|line| report.tell_of_state(line));
         world.crew.lines_with(&[PANIC]).into_iter().for_each(|line| report.tell(line));
         let ended_badly = world.ended_badly;
@@ -351,6 +353,31 @@ fn drain(world: &mut World<'_>, ends: &[i64], patience: Duration, report: &mut R
         }
         std::thread::park_timeout(TURN);
     }
+    Ok(())
+}
+
+/// Lets the workers leave, so that the state holds everything that was read. One that the group gives up meanwhile ends as
+/// if it had crashed: then one more worker brings everything back, and leaves.
+fn leave(world: &mut World<'_>, partitions: i32, report: &mut Report) -> Result<()> {
+    let given_up = world.crew.times_said(GIVEN_UP);
+    world.stop_all(LEAVE)?.into_iter().for_each(|complaint| report.tell(complaint));
+    if report.stands_still() || world.crew.times_said(GIVEN_UP) == given_up {
+        return Ok(());
+    }
+    world.log("the group gave up a worker that was leaving; one more brings everything back");
+    let number = world.crew.start(None)?;
+    let is_ready = |crew: &Crew, partition| crew.has_said(number, &format!("{READY} partition={partition} "));
+    let began = Instant::now();
+    while !(0..partitions).all(|partition| is_ready(&world.crew, partition)) {
+        world.turn()?;
+        if began.elapsed() > STUCK {
+            let problems = world.crew.problems().join("; ");
+            report.stand_still(format!("worker {number} does not bring back all partitions; {problems}"));
+            break;
+        }
+        std::thread::park_timeout(TURN);
+    }
+    world.stop_all(LEAVE)?.into_iter().for_each(|complaint| report.tell(complaint));
     Ok(())
 }
 

@@ -98,6 +98,13 @@ impl Crew {
         fs::read_to_string(log_of(&self.recipe.pipeline, number)).is_ok_and(|log| log.contains(what))
     }
 
+    /// How often the workers, there or not, have said something.
+    pub(crate) fn times_said(&self, what: &str) -> usize {
+        let logs =
+            (1..=self.started).filter_map(|number| fs::read_to_string(log_of(&self.recipe.pipeline, number)).ok());
+        logs.map(|log| log.matches(what).count()).sum()
+    }
+
     /// The first line of each worker, there or not, that contains one of these words.
     pub(crate) fn lines_with(&self, words: &[&str]) -> Vec<String> {
         let line_of = |number| {

@@ -23,7 +23,7 @@ const PASSED: &str = "a fault point is passed";
 /// which the group waits for, has been over for this long …
 const HELP: Duration = Duration::from_secs(3);
 /// … and after this long the point cannot be reached.
-const UNREACHED: Duration = Duration::from_secs(90);
+const UNREACHED: Duration = Duration::from_secs(180);
 /// How often the harness looks.
 const TURN: Duration = Duration::from_millis(20);
 /// A group of nobody: the brokers take this long at most to notice, plus the time in which a worker ends.
@@ -33,7 +33,7 @@ const WHOLE: Duration = Duration::from_secs(120);
 /// How long workers may look at an offset that was moved.
 const MOVED: Duration = Duration::from_secs(10);
 /// What a worker logs when it has brought a partition back.
-const READY: &str = "shard is ready";
+pub(crate) const READY: &str = "shard is ready";
 /// How long a transaction of somebody else is open before the workers are killed …
 const FOREIGN: Duration = Duration::from_secs(3);
 /// … and for how long, at most, while others take their place: beyond the session of the killed ones, which they wait for.
