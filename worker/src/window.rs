@@ -43,8 +43,8 @@ fn is_duplicate(shard: &mut Shard, event: &Event<'_>) -> bool {
     let watermark_ms =
         shard.time.watermark_ms().unwrap_or(i64::MIN).max(event.time_ms - shard.config.source.allowed_lateness_ms);
     let (offset, journal) = (event.raw.offset, &mut shard.journal);
-    // A duplicate does not move the watermark, so nothing is forgotten for it.
     let id = event.id.map(|id| hash128(id.as_bytes()));
+    // A duplicate does not move the watermark, so nothing is forgotten for it.
     if id.is_some_and(|id| duplicates.is_duplicate(id, offset, watermark_ms)) {
         return true;
     }

@@ -360,15 +360,22 @@ fn drain(world: &mut World<'_>, ends: &[i64], patience: Duration, report: &mut R
 /// if it had crashed: then one more worker brings everything back, and leaves.
 fn leave(world: &mut World<'_>, partitions: i32, report: &mut Report) -> Result<()> {
     let given_up = world.crew.times_said(GIVEN_UP);
-    world.stop_all(LEAVE)?.into_iter().for_each(|complaint| report.tell(complaint));
-    if report.stands_still() || world.crew.times_said(GIVEN_UP) == given_up {
-        return Ok(());
+    let mut complaints = world.stop_all(LEAVE)?;
+    if !report.stands_still() && world.crew.times_said(GIVEN_UP) > given_up {
+        world.log("the group gave up a worker that was leaving; one more brings everything back");
+        bring_back(world, partitions, report)?;
+        complaints.extend(world.stop_all(LEAVE)?);
     }
-    world.log("the group gave up a worker that was leaving; one more brings everything back");
+    complaints.into_iter().for_each(|complaint| report.tell(complaint));
+    Ok(())
+}
+
+/// Starts a worker and waits until it has brought back every partition; or tells that it does not.
+fn bring_back(world: &mut World<'_>, partitions: i32, report: &mut Report) -> Result<()> {
     let number = world.crew.start(None)?;
-    let is_ready = |crew: &Crew, partition| crew.has_said(number, &format!("{READY} partition={partition} "));
+    let are_ready = |log: &str| (0..partitions).all(|number| log.contains(&format!("{READY} partition={number} ")));
     let began = Instant::now();
-    while !(0..partitions).all(|partition| is_ready(&world.crew, partition)) {
+    while !are_ready(&world.crew.log(number)) {
         world.turn()?;
         if began.elapsed() > STUCK {
             let problems = world.crew.problems().join("; ");
@@ -377,7 +384,6 @@ fn leave(world: &mut World<'_>, partitions: i32, report: &mut Report) -> Result<
         }
         std::thread::park_timeout(TURN);
     }
-    world.stop_all(LEAVE)?.into_iter().for_each(|complaint| report.tell(complaint));
     Ok(())
 }
 

@@ -93,22 +93,25 @@ impl Crew {
         Ok(number)
     }
 
+    /// All that a worker, there or not, has said.
+    pub(crate) fn log(&self, number: usize) -> String {
+        fs::read_to_string(log_of(&self.recipe.pipeline, number)).unwrap_or_default()
+    }
+
     /// Whether a worker, there or not, has said something.
     pub(crate) fn has_said(&self, number: usize, what: &str) -> bool {
-        fs::read_to_string(log_of(&self.recipe.pipeline, number)).is_ok_and(|log| log.contains(what))
+        self.log(number).contains(what)
     }
 
     /// How often the workers, there or not, have said something.
     pub(crate) fn times_said(&self, what: &str) -> usize {
-        let logs =
-            (1..=self.started).filter_map(|number| fs::read_to_string(log_of(&self.recipe.pipeline, number)).ok());
-        logs.map(|log| log.matches(what).count()).sum()
+        (1..=self.started).map(|number| self.log(number).matches(what).count()).sum()
     }
 
     /// The first line of each worker, there or not, that contains one of these words.
     pub(crate) fn lines_with(&self, words: &[&str]) -> Vec<String> {
         let line_of = |number| {
-            let log = fs::read_to_string(log_of(&self.recipe.pipeline, number)).ok()?;
+            let log = self.log(number);
             let line = log.lines().find(|line| words.iter().any(|word| line.contains(word)))?;
             Some(format!("worker {number} said: {line}"))
         };
